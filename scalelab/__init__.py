@@ -1,0 +1,6 @@
+"""ScaleLab: take one model from a notebook to a service, and measure what every step buys.
+
+Nothing heavy is imported here: each subpackage loads what it needs at the moment of use.
+"""
+
+__version__ = "0.1.0"

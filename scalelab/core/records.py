@@ -1,0 +1,184 @@
+"""The one format of a measurement, and the file that keeps them.
+
+A store is a JSON-lines file that only ever grows. A record is written by one call and synced to disk; a
+line that a killed process left half-written is moved aside at the next append, and said.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+from scalelab.core.errors import DataError
+from scalelab.core.machine import fingerprint, git_revision
+
+SCHEMA_VERSION = 1
+
+
+class TornRecordWarning(UserWarning):
+    """A store ended in half a line; the half was moved to a file beside it."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Values of one quantity in one unit: ``Metric("latency", "s", (0.0021, 0.0020))``."""
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of values."""
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What was run, where, with which parameters, and what came out (DESIGN, section 2)."""
+
+    subject: str
+    """the lab, or ``suite/point``, that was run"""
+    parameters: Mapping[str, Any]
+    metrics: tuple[Metric, ...]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """facts that are no quantity: verdicts, file names, hashes, the text of an error"""
+    seed: int = 0
+    status: str = "done"
+    """``done``, ``failed`` (the notes have ``error``) or ``skipped`` (the notes have ``reason``)"""
+    machine: Mapping[str, Any] = field(default_factory=fingerprint)
+    git: str = field(default_factory=git_revision)
+    when: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    schema: int = SCHEMA_VERSION
+
+    def metric(self, name: str) -> Metric:
+        """Return the metric called `name`.
+
+        Raises:
+            DataError: the record has no such metric.
+        """
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        names = ", ".join(metric.name for metric in self.metrics) or "none"
+        raise DataError(f"the record of {self.subject!r} has no metric {name!r}", hint=f"it has: {names}")
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> RunRecord:
+        """Read one line of JSON.
+
+        Raises:
+            DataError: not JSON, or of a schema that this version does not know.
+        """
+        try:
+            raw = json.loads(line)
+            schema = raw["schema"]
+            if schema != SCHEMA_VERSION:
+                raise DataError(
+                    f"a record has schema {schema}, this version reads {SCHEMA_VERSION}",
+                    hint="update scalelab, or write to another file",
+                )
+            raw["metrics"] = tuple(Metric(m["name"], m["unit"], tuple(m["values"])) for m in raw["metrics"])
+            return cls(**raw)
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"not a record: {line[:60]!r} ({error})", hint="was the file edited?") from None
+
+
+def metric(name: str, unit: str, values: float | Sequence[float]) -> Metric:
+    """Build a metric from one value or many."""
+    many = values if isinstance(values, Sequence) else [values]
+    return Metric(name, unit, tuple(float(value) for value in many))
+
+
+class RecordStore:
+    """A JSON-lines file of records, safe to append to from several processes."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+
+    def append(self, record: RunRecord) -> None:
+        """Add one record: on return it is on the disk."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab+") as file, _locked(file):
+            self._move_torn_line(file)
+            file.write(record.to_json().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read(self) -> list[RunRecord]:
+        """Return all records, oldest first; an unfinished last line is left out (and said).
+
+        Raises:
+            DataError: a line in the middle is no record; the message has its number.
+        """
+        if not self.path.exists():
+            return []
+        *lines, rest = self.path.read_bytes().split(b"\n")
+        if rest:
+            warnings.warn(f"{self.path} ends in half a line of {len(rest)} bytes", TornRecordWarning, stacklevel=2)
+        records = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                records.append(RunRecord.from_json(line.decode()))
+            except (DataError, UnicodeDecodeError) as error:
+                raise DataError(f"{self.path}, line {number}: {error}", hint="mend or remove that line") from None
+        return records
+
+    def _move_torn_line(self, file: IO[bytes]) -> None:
+        size = file.seek(0, os.SEEK_END)
+        if size == 0:
+            return
+        file.seek(size - 1)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        keep = file.read().rfind(b"\n") + 1
+        file.seek(keep)
+        torn = file.read()
+        aside = self.path.with_suffix(self.path.suffix + ".torn")
+        with aside.open("ab") as into:
+            into.write(torn + b"\n")
+        file.truncate(keep)
+        warnings.warn(
+            f"{self.path} ended in half a line (a run was killed while it wrote); moved to {aside.name}",
+            TornRecordWarning,
+            stacklevel=3,
+        )
+
+
+@contextmanager
+def _locked(file: IO[bytes]) -> Iterator[None]:
+    """Hold the file's lock; the system drops it when the process dies, so it is never stale."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
