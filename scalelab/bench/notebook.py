@@ -1,0 +1,46 @@
+"""What a benchmark notebook calls: where its artifacts lie, and how it records what it measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scalelab.core.errors import ConfigError
+from scalelab.core.paths import runs_folder
+from scalelab.core.records import Metric, RecordStore, RunRecord
+
+
+def artifacts_folder(artifacts: str) -> Path:
+    """Return the folder that points share; an empty name (a notebook opened by hand) means ``runs/demo``."""
+    folder = Path(artifacts) if artifacts else runs_folder() / "demo" / "artifacts"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def need_artifact(folder: Path, name: str, *, made_by: str) -> Path:
+    """Return the path of a file that an earlier point made.
+
+    Raises:
+        ConfigError: it is not there; the hint names the notebook that makes it.
+    """
+    path = folder / name
+    if not path.exists():
+        raise ConfigError(f"{path} is missing", hint=f"run {made_by} first, or `scalelab demo`")
+    return path
+
+
+def write_record(
+    record_path: str,
+    subject: str,
+    *,
+    parameters: Mapping[str, Any],
+    metrics: Sequence[Metric],
+    notes: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> RunRecord:
+    """Build the record of a run; append it to `record_path` unless that is empty (shown only)."""
+    record = RunRecord(subject, dict(parameters), tuple(metrics), dict(notes or {}), seed)
+    if record_path:
+        RecordStore(record_path).append(record)
+    return record
