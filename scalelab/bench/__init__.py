@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Point", "Suite", "SuiteResult", "build_report", "load_suite", "road_table", "run_suite", "write_record"]
+__all__ = [
+    "Point",
+    "Suite",
+    "SuiteResult",
+    "build_report",
+    "load_suite",
+    "road_table",
+    "run_suite",
+    "write_record",
+]
 
 _HOME = {
     "Point": "suite",

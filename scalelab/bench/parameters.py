@@ -13,7 +13,12 @@ from typing import Any
 from scalelab.core.errors import ConfigError, did_you_mean
 from scalelab.core.lazy import require
 
-_TYPES: Mapping[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "bool": (bool,),
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,9 @@ def read_parameters(notebook: Path) -> dict[str, Parameter]:
     try:
         found = inspect(str(notebook))
     except Exception as error:  # nbformat raises many kinds for a file that is no notebook
-        raise ConfigError(f"{notebook} is not a notebook: {error}", hint="rebuild it from its source") from None
+        raise ConfigError(
+            f"{notebook} is not a notebook: {error}", hint="rebuild it from its source"
+        ) from None
     if not found:
         raise ConfigError(f"{notebook} has no parameter cell", hint='tag one cell with "parameters"')
     return {

@@ -79,7 +79,9 @@ def run_suite(suite: Suite, folder: Path, *, watcher: Watcher, fresh: bool = Fal
             keys[point.name] = _key(point, code, [keys[need] for need in point.needs])
             if missing:
                 reason = f"needs {', '.join(missing)}, which did not succeed"
-                store.append(_record(suite, point, keys[point.name], status="skipped", notes={"reason": reason}))
+                store.append(
+                    _record(suite, point, keys[point.name], status="skipped", notes={"reason": reason})
+                )
                 statuses[point.name] = "skipped"
                 watcher.ended(point, "skipped", 0.0, reason)
             elif _is_done(point, done, keys, statuses, suite, folder / "artifacts"):
@@ -102,7 +104,13 @@ def latest(records: list[RunRecord]) -> dict[str, RunRecord]:
 
 
 def _run_point(
-    suite: Suite, point: Point, own: dict[str, Any], key: str, folder: Path, store: RecordStore, watcher: Watcher
+    suite: Suite,
+    point: Point,
+    own: dict[str, Any],
+    key: str,
+    folder: Path,
+    store: RecordStore,
+    watcher: Watcher,
 ) -> tuple[str, float, str]:
     stem = re.sub(r"[^A-Za-z0-9_.=-]+", "_", point.name)
     executed = folder / "notebooks" / f"{stem}.ipynb"
@@ -127,7 +135,10 @@ def _run_point(
         notes = {"error": str(error), "executed": str(executed.relative_to(folder))}
         store.append(_record(suite, point, key, status="failed", notes=notes))
         return "failed", finished.wall_s if finished else point.timeout_s, error.message
-    spent = metric("point_seconds", "s", finished.wall_s), metric("point_memory", "B", finished.peak_memory_bytes)
+    spent = (
+        metric("point_seconds", "s", finished.wall_s),
+        metric("point_memory", "B", finished.peak_memory_bytes),
+    )
     for record in records:
         store.append(
             replace(

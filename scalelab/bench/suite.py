@@ -38,7 +38,8 @@ else:
 
 _SUITE_KEYS = {"name", "title", "tiers", "point"}
 _POINT_KEYS = {
-    "name", "title", "notebook", "timeout_s", "memory_mib", "needs", "produces", "parameters", "tiers", "matrix",
+    "name", "title", "notebook", "timeout_s", "memory_mib",
+    "needs", "produces", "parameters", "tiers", "matrix",
 }  # fmt: skip
 
 

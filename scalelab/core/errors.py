@@ -1,13 +1,13 @@
 """Errors that say what is wrong, with which value, and what to do next.
 
-    ScalelabError                 exit code 1
-    ├── UserError (ValueError)    exit code 2   something the user can change
-    │   ├── ConfigError                         a parameter, a file of settings, a command line
-    │   ├── DataError                           a data file is missing, torn or not what it should be
-    │   ├── MissingDependency                   a Python package or a program is not installed
-    │   └── ResourceError                       too little disk, memory or no free port
-    ├── LabFileError              exit code 3   a file that we ship is wrong: tell the authors
-    └── RunFailed                 exit code 4   a child process, a stack or a benchmark point failed
+ScalelabError                 exit code 1
+├── UserError (ValueError)    exit code 2   something the user can change
+│   ├── ConfigError                         a parameter, a file of settings, a command line
+│   ├── DataError                           a data file is missing, torn or not what it should be
+│   ├── MissingDependency                   a Python package or a program is not installed
+│   └── ResourceError                       too little disk, memory or no free port
+├── LabFileError              exit code 3   a file that we ship is wrong: tell the authors
+└── RunFailed                 exit code 4   a child process, a stack or a benchmark point failed
 """
 
 from __future__ import annotations

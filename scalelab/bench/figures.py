@@ -1,0 +1,205 @@
+"""The figures of the road: each a Plotly figure, a sentence for who cannot see it, and its data table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scalelab.bench.road import Rung, pareto_front
+from scalelab.core.lazy import require
+from scalelab.core.units import MIB, format_percent, format_rate
+
+SLO_S = 0.2
+"""the latency target of the road: p95 under 200 ms"""
+BLUE, ORANGE, GREEN, RED, GREY = "#3b7dd8", "#d9822b", "#2a9d6f", "#c8433f", "#8a8f98"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot with its words and numbers."""
+
+    title: str
+    lead: str
+    """what to look for, one sentence"""
+    plot: Any
+    """plotly.graph_objects.Figure"""
+    alt: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def road_figures(rungs: Sequence[Rung]) -> list[Figure]:
+    """Return the figures that the measured rungs allow; a figure without data is left out."""
+    measured = [rung for rung in rungs if rung.status == "done"]
+    makers = (latency_figure, throughput_figure, accuracy_figure, cost_figure, pareto_figure)
+    return [figure for maker in makers if (figure := maker(measured)) is not None]
+
+
+def latency_figure(rungs: Sequence[Rung]) -> Figure | None:
+    """p50, p95 and p99 of a single prediction or request, per rung."""
+    measured = [rung for rung in rungs if rung.p50_s is not None]
+    if not measured:
+        return None
+    go = require("plotly.graph_objects", extra="bench")
+    plot = go.Figure()
+    for label, colour, pick in (("p50", BLUE, "p50_s"), ("p95", ORANGE, "p95_s"), ("p99", RED, "p99_s")):
+        plot.add_scatter(
+            x=[rung.title for rung in measured],
+            y=[_ms(getattr(rung, pick)) for rung in measured],
+            name=label, mode="markers", marker={"size": 12, "color": colour},
+        )  # fmt: skip
+    plot.add_hline(y=SLO_S * 1e3, line_dash="dash", line_color=GREY, annotation_text="target: 200 ms")
+    plot.update_yaxes(type="log", title="latency [ms], log scale")
+    first, last = measured[0], measured[-1]
+    return Figure(
+        "Latency",
+        "A model in a loop answers in milliseconds; a service must do so while everybody asks at once.",
+        plot,
+        f"Latency per rung, from {first.title} ({first.latency_text}) to {last.title} ({last.latency_text}).",
+        ("rung", "p50 [ms]", "p95 [ms]", "p99 [ms]", "n"),
+        tuple(
+            (r.title, *(_cell(_ms(x)) for x in (r.p50_s, r.p95_s, r.p99_s)), str(r.latency_n))
+            for r in measured
+        ),
+    )
+
+
+def throughput_figure(rungs: Sequence[Rung]) -> Figure | None:
+    """Predictions, training images or requests per second, per rung."""
+    measured = [rung for rung in rungs if rung.throughput is not None]
+    if not measured:
+        return None
+    plot = bars(
+        [rung.title for rung in measured],
+        [float(rung.throughput or 0) for rung in measured],
+        [rung.throughput_of for rung in measured],
+    )
+    plot.update_yaxes(type="log", title="per second, log scale")
+    return Figure(
+        "Throughput",
+        "Bars of one colour count the same thing: compare within a colour.",
+        plot,
+        "Throughput per rung: "
+        + ", ".join(f"{r.title} {format_rate(r.throughput or 0)} ({r.throughput_of})" for r in measured)
+        + ".",
+        ("rung", "per second", "of"),
+        tuple((r.title, f"{r.throughput:,.1f}", r.throughput_of) for r in measured),
+    )
+
+
+def accuracy_figure(rungs: Sequence[Rung]) -> Figure | None:
+    """Share of digits and of whole PIN codes read right, per rung."""
+    measured = [rung for rung in rungs if rung.pin_accuracy is not None]
+    if not measured:
+        return None
+    go = require("plotly.graph_objects", extra="bench")
+    plot = go.Figure()
+    for label, colour, pick in (
+        ("digits right", BLUE, "digit_accuracy"),
+        ("PIN codes right", GREEN, "pin_accuracy"),
+    ):
+        plot.add_bar(
+            x=[rung.title for rung in measured],
+            y=[100 * getattr(rung, pick) for rung in measured],
+            name=label, marker_color=colour,
+            text=[format_percent(getattr(rung, pick)) for rung in measured], textposition="outside",
+        )  # fmt: skip
+    floor = min(100 * float(rung.pin_accuracy or 0) for rung in measured)
+    plot.update_yaxes(title="accuracy [%], axis cut", range=[max(0, floor - 8), 101.5])
+    return Figure(
+        "Accuracy",
+        "A PIN code is right only if all six digits are: what a digit loses, a parcel loses six times.",
+        plot,
+        "Accuracy on the test split: "
+        + ", ".join(f"{r.title} {format_percent(r.pin_accuracy or 0)} of PIN codes" for r in measured)
+        + ".",
+        ("rung", "digits right", "PIN codes right", "model [MiB]"),
+        tuple(
+            (r.title, format_percent(r.digit_accuracy or 0, 3), format_percent(r.pin_accuracy or 0, 3),
+             _cell(r.model_bytes and r.model_bytes / MIB))
+            for r in measured
+        ),
+    )  # fmt: skip
+
+
+def cost_figure(rungs: Sequence[Rung]) -> Figure | None:
+    """Rupees per million predictions, per rung."""
+    measured = [rung for rung in rungs if rung.inr_per_million is not None]
+    if not measured:
+        return None
+    plot = bars(
+        [rung.title for rung in measured], [float(rung.inr_per_million or 0) for rung in measured], None
+    )
+    plot.update_yaxes(type="log", title="₹ per million predictions, log scale")
+    return Figure(
+        "Cost",
+        "The price of a rented machine, divided by the rate measured here.",
+        plot,
+        "Rupees per million predictions: "
+        + ", ".join(f"{r.title} {r.inr_per_million:,.2f}" for r in measured)
+        + ".",
+        ("rung", "₹ per million", "$ per million"),
+        tuple((r.title, f"{r.inr_per_million:,.3f}", _cell(r.usd_per_million, 4)) for r in measured),
+    )
+
+
+def pareto_figure(rungs: Sequence[Rung]) -> Figure | None:
+    """PIN accuracy against cost, with the front of what no other rung beats in both."""
+    measured = [r for r in rungs if r.pin_accuracy is not None and r.inr_per_million is not None]
+    if len(measured) < 2:
+        return None
+    go = require("plotly.graph_objects", extra="bench")
+    points = [(float(r.inr_per_million or 0), 100 * float(r.pin_accuracy or 0)) for r in measured]
+    front = sorted(pareto_front(points), key=lambda index: points[index])
+    plot = go.Figure()
+    plot.add_scatter(
+        x=[points[i][0] for i in front], y=[points[i][1] for i in front],
+        mode="lines", line={"color": GREEN, "shape": "hv", "dash": "dot"}, name="Pareto front",
+    )  # fmt: skip
+    plot.add_scatter(
+        x=[x for x, _ in points], y=[y for _, y in points], text=[rung.title for rung in measured],
+        mode="markers+text", textposition="top center", name="rungs",
+        marker={"size": 13, "color": [GREEN if i in front else GREY for i in range(len(points))]},
+    )  # fmt: skip
+    plot.update_xaxes(type="log", title="₹ per million predictions, log scale")
+    low, high = min(y for _, y in points), max(y for _, y in points)
+    plot.update_yaxes(title="PIN codes right [%]", range=[low - 1, high + 1])
+    return Figure(
+        "Pareto front",
+        "Up and to the left is better; a green rung is beaten by no other in both price and accuracy.",
+        plot,
+        "Cost against accuracy. On the front: " + ", ".join(measured[i].title for i in front) + ".",
+        ("rung", "₹ per million", "PIN codes right", "on the front"),
+        tuple(
+            (r.title, f"{x:,.3f}", f"{y:.2f} %", "yes" if i in front else "no")
+            for i, (r, (x, y)) in enumerate(zip(measured, points, strict=True))
+        ),
+    )
+
+
+def bars(names: Sequence[str], heights: Sequence[float], groups: Sequence[str] | None) -> Any:
+    """Return a labelled bar plot; bars of one group share a colour."""
+    go = require("plotly.graph_objects", extra="bench")
+    kinds = list(dict.fromkeys(groups or []))
+    palette = (BLUE, ORANGE, GREEN, RED, GREY)
+    colours = [palette[kinds.index(group) % len(palette)] for group in groups] if groups else BLUE
+    plot = go.Figure()
+    plot.add_bar(
+        x=list(names), y=list(heights), marker_color=colours, text=[_short(height) for height in heights],
+        textposition="outside", cliponaxis=False, customdata=list(groups or names),
+        hovertemplate="%{x}<br>%{y:,.2f}<br>%{customdata}<extra></extra>",
+    )  # fmt: skip
+    return plot
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1e3
+
+
+def _cell(amount: float | None, digits: int = 2) -> str:
+    return "–" if amount is None else f"{amount:,.{digits}f}"
+
+
+def _short(height: float) -> str:
+    return f"{height:,.0f}" if height >= 100 else f"{height:,.3g}"

@@ -1,0 +1,142 @@
+"""One self-contained page from a folder of results: opens offline, reads and prints without a server."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from scalelab.bench.figures import Figure, road_figures
+from scalelab.bench.road import HEADER, Rung, read_claims, read_rungs, road_table
+from scalelab.bench.rung_figures import rung_figures
+from scalelab.core.errors import DataError
+from scalelab.core.lazy import require
+from scalelab.core.records import RecordStore, RunRecord
+from scalelab.core.units import format_bytes
+
+
+def build_report(folder: Path, *, title: str = "The road, measured on this machine") -> Path:
+    """Write ``report.html`` from ``records.jsonl`` in `folder`; return its path.
+
+    Raises:
+        DataError: the folder has no records.
+    """
+    records = RecordStore(folder / "records.jsonl").read()
+    if not records:
+        raise DataError(f"{folder} has no records", hint="run `scalelab demo` or `scalelab bench run` first")
+    rungs = read_rungs(records)
+    page = Template(
+        resources.files("scalelab.bench").joinpath("page.html").read_text(encoding="utf-8")
+    ).substitute(
+        title=html.escape(title),
+        plotly=require("plotly.offline", extra="bench").get_plotlyjs(),
+        machine=_machine(records[-1]),
+        road=_table(HEADER, road_table(rungs)),
+        claims=_claims(records),
+        problems=_problems(rungs),
+        figures="\n".join(
+            _section(number, figure)
+            for number, figure in enumerate([*road_figures(rungs), *rung_figures(records)])
+        ),
+        method=_method(records),
+    )
+    path = folder / "report.html"
+    partial = path.with_suffix(".html.partial")
+    partial.write_text(page, encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def _section(number: int, figure: Figure) -> str:
+    figure.plot.update_layout(
+        margin={"l": 70, "r": 20, "t": 30, "b": 60}, height=400, paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)", legend={"orientation": "h", "y": 1.12}, font={"family": "system-ui"},
+    )  # fmt: skip
+    grid = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.5)"}
+    figure.plot.update_xaxes(**grid)
+    figure.plot.update_yaxes(**grid)
+    plot = figure.plot.to_html(
+        full_html=False, include_plotlyjs=False, div_id=f"plot-{number}", default_width="100%",
+        config={"displaylogo": False, "responsive": True},
+    )  # fmt: skip
+    return (
+        f'<section><h2>{html.escape(figure.title)}</h2><p class="lead">{html.escape(figure.lead)}</p>'
+        f'<div class="plot" role="img" aria-label="{html.escape(figure.alt, quote=True)}">{plot}</div>'
+        f"<details><summary>The numbers</summary>{_table(figure.header, figure.rows)}</details></section>"
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _claims(records: Sequence[RunRecord]) -> str:
+    claims = read_claims(records)
+    if not claims:
+        return ""
+    rows = "".join(
+        f'<tr><td><b class="{html.escape(claim["verdict"].lower())}">{html.escape(claim["verdict"])}</b></td>'
+        f"<td>{html.escape(claim['claim'])}</td><td>{html.escape(claim['detail'])}</td></tr>"
+        for claim in claims
+    )
+    return (
+        "<section><h2>What was claimed, and what came out</h2>"
+        '<div class="scroll"><table><thead><tr><th scope="col">verdict</th><th scope="col">claim</th>'
+        f'<th scope="col">measured</th></tr></thead><tbody>{rows}</tbody></table></div></section>'
+    )
+
+
+def _problems(rungs: Sequence[Rung]) -> str:
+    broken = [rung for rung in rungs if rung.status != "done"]
+    if not broken:
+        return ""
+    items = "".join(
+        f"<li><b>{html.escape(rung.title)}</b> {html.escape(rung.status)}"
+        f"<pre>{html.escape(rung.problem)}</pre></li>"
+        for rung in broken
+    )
+    return f'<section class="problems"><h2>What did not finish</h2><ul>{items}</ul></section>'
+
+
+def _machine(record: RunRecord) -> str:
+    facts = record.machine
+    flags = ", ".join(facts["flags"]) or "none of note"
+    return html.escape(
+        f"{facts['cpu']}, {facts['cores']} cores, {format_bytes(facts['ram_bytes'])} of memory, "
+        f"{facts['system']} on {facts['machine']}, Python {facts['python']}; instruction sets: {flags}"
+    )
+
+
+def _method(records: Sequence[RunRecord]) -> str:
+    newest = {record.subject: record for record in records}
+    versions: dict[str, Any] = dict(records[-1].machine["versions"])
+    methods = [
+        (str(record.notes.get("title", subject)), str(record.notes["method"]))
+        for subject, record in newest.items()
+        if record.notes.get("method")
+    ]
+    rows = [
+        (
+            subject,
+            record.when,
+            record.git or "no checkout",
+            f"{record.machine['load_1min']:.2f}",
+            str(record.seed),
+        )
+        for subject, record in newest.items()
+    ]
+    return (
+        "<dl>"
+        + "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in methods)
+        + "</dl>"
+        + _table(("record", "when (UTC)", "revision", "load at start", "seed"), rows)
+        + f"<p>{html.escape(', '.join(f'{name} {version}' for name, version in versions.items()))}</p>"
+    )

@@ -1,0 +1,109 @@
+"""How the command line shows a running suite and its results."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from scalelab.bench.suite import Point
+
+
+def run_and_show(
+    suite_path: Path, *, out: Path | None, tier: str, fresh: bool, open_page: bool = False
+) -> None:
+    """Run a suite with a progress display, print its table, build its page; exit 4 if a point broke."""
+    from scalelab.bench import build_report, load_suite, run_suite
+    from scalelab.core.paths import runs_folder
+
+    suite = load_suite(suite_path, tier=tier)
+    folder = out or runs_folder() / suite.name
+    with Progress() as progress:
+        result = run_suite(suite, folder, watcher=progress, fresh=fresh)
+    show_table(folder)
+    page = build_report(folder, title=suite.title)
+    click.echo(f"\nThe page:       {page}")
+    click.echo(f"The notebooks:  {folder / 'notebooks'}")
+    click.echo(f"The records:    {folder / 'records.jsonl'}")
+    if open_page:
+        click.launch(page.resolve().as_uri())
+    if not result.is_complete:
+        broken = [name for name, status in result.statuses.items() if status in ("failed", "skipped")]
+        click.secho(f"did not finish: {', '.join(broken)} (the page says why)", fg="red", err=True)
+        raise SystemExit(4)
+
+
+def show_table(folder: Path) -> None:
+    """Print the road as a table, one row a rung, and the claims with their verdicts."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from scalelab.bench.road import HEADER, read_claims, read_rungs, road_table
+    from scalelab.core.records import RecordStore
+
+    records = RecordStore(folder / "records.jsonl").read()
+    console = Console()
+    table = Table(*HEADER, box=None, padding=(0, 2, 0, 0), title_justify="left")
+    for row in road_table(read_rungs(records)):
+        table.add_row(*map(escape, row))
+    console.print(table)
+    colours = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
+    for claim in read_claims(records):
+        console.print(
+            f"[{colours[claim['verdict']]}]{claim['verdict']:<12}[/] "
+            + escape(f"{claim['claim']}: {claim['detail']}")
+        )
+
+
+class Progress:
+    """A line for each point: what runs, since when; then how it ended. Plain lines where no terminal is."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(highlight=False)
+        self._status: Any = None
+        self._label = ""
+        self._started = 0.0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def started(self, point: Point, number: int, total: int) -> None:
+        """Show that a point begins."""
+        from rich.markup import escape
+
+        self._started = time.monotonic()
+        self._label = escape(f"{number}/{total}  {point.title}")
+        if self._console.is_terminal:
+            self._status = self._console.status(self._label)
+            self._status.start()
+        else:
+            self._console.print(f"{self._label} ...")
+
+    def tick(self) -> None:
+        """Refresh the elapsed time."""
+        if self._status is not None:
+            self._status.update(f"{self._label}  {time.monotonic() - self._started:.0f} s")
+
+    def ended(self, point: Point, status: str, seconds: float, detail: str) -> None:
+        """Leave one line that says how a point ended."""
+        from rich.markup import escape
+
+        self._stop()
+        words = {"done": f"[green]done[/] in {seconds:.0f} s", "kept": "[green]kept[/] from an earlier run"}
+        self._console.print(
+            f"{self._label}  {words.get(status, f'[red]{status}[/]')}  {detail}", highlight=False
+        )
+
+    def _stop(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
