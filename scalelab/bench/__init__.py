@@ -1,36 +1,26 @@
 """The benchmark lab: suites of notebooks, run by papermill, recorded, tabled and plotted."""
 
-from __future__ import annotations
-
-from typing import Any
+from scalelab.core.lazy import export
 
 __all__ = [
     "Point",
     "Suite",
     "SuiteResult",
+    "artifacts_folder",
     "build_report",
+    "latency_metrics",
     "load_suite",
-    "road_table",
+    "need_artifact",
     "run_suite",
     "write_record",
 ]
 
-_HOME = {
-    "Point": "suite",
-    "Suite": "suite",
-    "SuiteResult": "runner",
-    "build_report": "report",
-    "load_suite": "suite",
-    "road_table": "road",
-    "run_suite": "runner",
-    "write_record": "notebook",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module at the first use."""
-    import importlib
-
-    if name in _HOME:
-        return getattr(importlib.import_module(f"scalelab.bench.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = export(
+    __name__,
+    {
+        "suite": ["Point", "Suite", "load_suite"],
+        "runner": ["SuiteResult", "run_suite"],
+        "report": ["build_report"],
+        "notebook": ["artifacts_folder", "latency_metrics", "need_artifact", "write_record"],
+    },
+)

@@ -8,7 +8,8 @@ from typing import Any
 
 from scalelab.core.errors import ConfigError
 from scalelab.core.paths import runs_folder
-from scalelab.core.records import Metric, RecordStore, RunRecord
+from scalelab.core.records import Metric, RecordStore, RunRecord, metric
+from scalelab.core.stats import percentile, smallest_n
 
 
 def artifacts_folder(artifacts: str) -> Path:
@@ -28,6 +29,16 @@ def need_artifact(folder: Path, name: str, *, made_by: str) -> Path:
     if not path.exists():
         raise ConfigError(f"{path} is missing", hint=f"run {made_by} first, or `scalelab demo`")
     return path
+
+
+def latency_metrics(seconds: Sequence[float]) -> list[Metric]:
+    """Return p50, p95 and p99 of `seconds` as metrics, as far as there are values enough, and their number."""
+    found = [
+        metric(f"latency_p{percent}", "s", percentile(seconds, percent))
+        for percent in (50, 95, 99)
+        if len(seconds) >= smallest_n(percent)
+    ]
+    return [*found, metric("latency_n", "1", len(seconds))]
 
 
 def write_record(

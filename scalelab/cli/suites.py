@@ -98,10 +98,12 @@ class Progress:
         from rich.markup import escape
 
         self._stop()
-        words = {"done": f"[green]done[/] in {seconds:.0f} s", "kept": "[green]kept[/] from an earlier run"}
-        self._console.print(
-            f"{self._label}  {words.get(status, f'[red]{status}[/]')}  {detail}", highlight=False
-        )
+        words = {
+            "done": f"[green]done[/] in {seconds:.0f} s",
+            "kept": "[green]kept[/] from an earlier run",
+        }
+        shown = words.get(status, f"[red]{status}[/]")
+        self._console.print(f"{self._label}  {shown}  {escape(detail)}")
 
     def _stop(self) -> None:
         if self._status is not None:

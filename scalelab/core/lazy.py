@@ -1,10 +1,12 @@
-"""Import an optional package at the moment of use, or say how to get it."""
+"""Import at the moment of use: optional packages, and the public names of our own subpackages."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 from scalelab.core.errors import MissingDependency
 
@@ -28,3 +30,18 @@ def require(module: str, *, extra: str) -> ModuleType:
 def is_installed(module: str) -> bool:
     """Tell whether `module` could be imported, without importing it."""
     return importlib.util.find_spec(module) is not None
+
+
+def export(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+    """Return a module ``__getattr__`` that loads a public name from its module at the first use.
+
+    ``__getattr__ = export(__name__, {"suite": ["Suite", "load_suite"]})`` keeps a package's import light.
+    """
+    home = {name: module for module, names in homes.items() for name in names}
+
+    def load(name: str) -> Any:
+        if name not in home:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+
+    return load
