@@ -1,0 +1,171 @@
+"""From a torch module to one ONNX file that gives the same logits.
+
+Shapes in this file: images ``(N, 28, 168) uint8``, logits ``(N, 6, 10) float32``; N stays free in the graph.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalelab.compress.runtimes import IMAGE_SHAPE, LOGITS_SHAPE, onnx_session, writable_path
+from scalelab.core.errors import ConfigError, RunFailed
+from scalelab.core.lazy import require
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PARITY_BATCHES = (1, 7, 32)
+"""1 and 7 catch a batch size that the tracer froze into the graph"""
+TOLERANCE = 1e-4
+"""largest difference of a logit between torch and the file, absolute"""
+OPSET = 18
+"""the oldest that torch's current exporter writes without a conversion, so the widest choice of runtimes"""
+TRACED_OPSET = 17
+"""the newest that the TorchScript exporter of torch 2.2 knows"""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """An ONNX file that was written, and how far it is from the model it came from."""
+
+    path: Path
+    bytes: int
+    max_abs_error: float
+    """largest difference of a logit between torch and the file, over all `batches`"""
+    batches: tuple[int, ...]
+    """batch sizes that were compared"""
+
+
+def export_onnx(
+    model: nn.Module,
+    path: Path | str,
+    *,
+    batches: Sequence[int] = PARITY_BATCHES,
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
+) -> ExportReport:
+    """Write `model` as one self-contained ONNX file with a free batch size, and prove that it agrees.
+
+    The graph's input is ``images (N, 28, 168) uint8``, its output ``logits (N, 6, 10) float32``. The model
+    is exported as in evaluation (no dropout) and is left in the mode it was in. `path` is replaced only by a
+    file whose logits agree within `tolerance` on random images of every batch size.
+
+    Raises:
+        ConfigError: the path is no place for an ``.onnx`` file, or the model has other shapes.
+        RunFailed: the file disagrees with the model; what stood at `path` before is untouched.
+    """
+    torch = require("torch", extra="torch")
+    require("onnxruntime", extra="onnx")
+    path = writable_path(path)
+    if not batches or min(batches) < 1:
+        raise ConfigError(
+            f"parity over batches {tuple(batches)} shows nothing", hint="give sizes from 1, as (1, 7)"
+        )
+
+    rng = np.random.default_rng(seed)
+    probes = [rng.integers(0, 256, (batch, *IMAGE_SHAPE), dtype=np.uint8) for batch in batches]
+    with (
+        evaluating(model),
+        torch.no_grad(),
+        tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as aside,
+    ):
+        expected = [model(torch.from_numpy(images)).numpy() for images in probes]
+        if expected[0].shape != (batches[0], *LOGITS_SHAPE):
+            raise ConfigError(
+                f"the model gives logits {expected[0].shape} for {batches[0]} images",
+                hint="export a module that maps (N, 28, 168) uint8 to logits (N, 6, 10)",
+            )
+        draft = Path(aside) / "draft.onnx"
+        _write_graph(model, torch.from_numpy(probes[-1][:2].repeat(2, axis=0)[:2]), draft)
+        session = onnx_session(draft)
+        error = max(
+            float(np.abs(session.predict(images) - logits).max())
+            for images, logits in zip(probes, expected, strict=True)
+        )
+        if not error <= tolerance:  # NaN fails too
+            raise RunFailed(
+                f"the ONNX graph differs from the model by {error:.2g}, at most {tolerance:g} is allowed; "
+                f"{path} is {'unchanged' if path.exists() else 'not written'}",
+                hint="does the model draw random numbers or branch on its input? Then it has no fixed graph",
+            )
+        size = draft.stat().st_size
+        os.replace(draft, path)
+    return ExportReport(path, size, error, tuple(batches))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch every submodule to evaluation, and back to the mode that each one was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _write_graph(model: nn.Module, images: Any, path: Path) -> None:
+    torch = require("torch", extra="torch")
+    onnx = require("onnx", extra="onnx")
+    names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
+    with _quiet():
+        if "external_data" in inspect.signature(torch.onnx.export).parameters:  # torch 2.6 and later
+            require("onnxscript", extra="onnx")
+            free_batch = ({0: torch.export.Dim("batch")},)
+            torch.onnx.export(
+                model,
+                (images,),
+                str(path),
+                opset_version=OPSET,
+                dynamo=True,
+                dynamic_shapes=free_batch,
+                external_data=False,
+                verbose=False,
+                **names,
+            )
+        else:
+            free = {"images": {0: "batch"}, "logits": {0: "batch"}}
+            torch.onnx.export(
+                model, (images,), str(path), opset_version=TRACED_OPSET, dynamic_axes=free, **names
+            )
+    graph = onnx.load(str(path))
+    _drop_notes(graph)
+    onnx.checker.check_model(graph)
+    onnx.save(graph, str(path))
+
+
+def _drop_notes(graph: Any) -> None:
+    """Remove the exporter's notes on source lines: paths of this machine, and no use to a runtime."""
+    parts = [graph, graph.graph, *graph.graph.node, *graph.graph.initializer]
+    parts += [*graph.graph.input, *graph.graph.output, *graph.graph.value_info]
+    for part in parts:
+        if hasattr(part, "metadata_props"):
+            del part.metadata_props[:]
+        if hasattr(part, "doc_string"):
+            part.doc_string = ""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what the exporter says about its own internals and packages the reader does not use."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
