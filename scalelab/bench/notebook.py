@@ -32,7 +32,7 @@ def need_artifact(folder: Path, name: str, *, made_by: str) -> Path:
 
 
 def latency_metrics(seconds: Sequence[float]) -> list[Metric]:
-    """Return p50, p95 and p99 of `seconds` as metrics, as far as there are values enough, and their number."""
+    """Return p50, p95 and p99 of `seconds`, as far as there are values enough, and their number."""
     found = [
         metric(f"latency_p{percent}", "s", percentile(seconds, percent))
         for percent in (50, 95, 99)

@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shipped(name: str) -> Path:
-    """Return the shipped folder ``datasets`` or ``benchmarks``: in a checkout, or inside an installed package."""
+    """Return the shipped folder ``datasets`` or ``benchmarks``, of a checkout or an installed package."""
     inside = {"datasets": "datasets", "benchmarks": "labs/benchmarks"}
     assert name in inside, name
     override = os.environ.get(f"SCALELAB_{name.upper()}")

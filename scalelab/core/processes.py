@@ -119,7 +119,8 @@ def run(
                 peak = max(peak, tree_memory(child.pid))
                 if memory_bytes is not None and peak > memory_bytes:
                     raise RunFailed(
-                        f"{_shown(command)} used {format_bytes(peak)}, its limit is {format_bytes(memory_bytes)}",
+                        f"{_shown(command)} used {format_bytes(peak)} of memory, "
+                        f"its limit is {format_bytes(memory_bytes)}",
                         hint="use a smaller size or tier, or raise the limit",
                     )
                 if time.monotonic() - started > timeout_s:
