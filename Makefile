@@ -1,0 +1,46 @@
+# ScaleLab's commands. Without make (Windows): README.md, "Without make".
+PYTHON ?= $(shell command -v python3 || command -v python)
+BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
+SUITE ?= labs/benchmarks/road.toml
+OUT ?= runs/bench
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lab bench lint format clean system-packages
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-24s%s\n", $$1, $$2 }'
+
+setup: ## make .venv with everything in it (safe to run again, resumes after an interruption)
+	@$(PYTHON) scripts/setup.py --extras dev
+
+demo: ## set up what the demo needs, run the road end to end, and show where the page is
+	@$(PYTHON) scripts/setup.py --extras bench
+	@$(BIN)/scalelab demo
+
+test: setup ## run every test this machine can run; says what it could not, and what brings it
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lab: ## open the benchmark notebooks in JupyterLab
+	@$(PYTHON) scripts/setup.py --extras bench,lab
+	@$(BIN)/jupyter lab --notebook-dir labs/benchmarks
+
+bench: ## run a suite (SUITE=labs/benchmarks/road.toml) into OUT=runs/bench and write its report
+	@$(PYTHON) scripts/setup.py --extras bench
+	@$(BIN)/scalelab bench run $(SUITE) --out $(OUT)
+	@$(BIN)/scalelab bench report $(OUT)
+
+lint: setup ## check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: setup ## mend what ruff can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+system-packages: ## install the programs that some tests want: chromium, redis-server (Debian, Ubuntu)
+	@$(PYTHON) scripts/system_packages.py
+
+clean: ## remove .venv, caches and builds (results in runs/ stay)
+	rm -rf .venv dist build .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,71 @@
+"""Install the programs that some tests use and that pip cannot bring: `make system-packages`.
+
+Only what is missing is installed, and only by apt (Debian, Ubuntu); elsewhere it says what to install.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+WANTED = {
+    "redis-server": (
+        ("redis-server", "valkey-server"),
+        "brew install redis",
+        "no build for Windows: use WSL",
+    ),
+    "chromium": (
+        ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+        "brew install --cask chromium",
+        "winget install Google.Chrome",
+    ),
+}
+TRIES = 3
+
+
+def main() -> int:
+    """Install what is missing; 0 if all is there afterwards, 1 if not."""
+    missing = [package for package, (programs, *_) in WANTED.items() if not any(map(shutil.which, programs))]
+    if not missing:
+        print(f"system packages: {' and '.join(WANTED)} are there")
+        return 0
+    as_root = root_prefix()
+    if not shutil.which("apt-get") or as_root is None:
+        print(f"system packages: {', '.join(missing)} missing; tests that use them are skipped. To install:")
+        for package in missing:
+            _, mac, windows = WANTED[package]
+            debian = f"sudo apt-get install {package}"
+            print(f"  {windows if os.name == 'nt' else mac if sys.platform == 'darwin' else debian}")
+        return 1
+    # RUNLEVEL=1: Debian's redis-server would otherwise start a service on port 6379
+    apt = [*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"]
+    options = ["-y", "-q", "--no-install-recommends", "-o", "Acquire::Retries=3"]
+    if attempt([*apt, "update", "-q"]) and attempt([*apt, "install", *options, *missing]):
+        return 0
+    print(
+        f"error: apt could not install {', '.join(missing)}\nhint: see its lines above, then run this again"
+    )
+    return 1
+
+
+def root_prefix() -> "list | None":
+    """Return what makes a command run as root: nothing for root, else sudo; None if there is no way."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return []
+    return ["sudo"] if shutil.which("sudo") else None
+
+
+def attempt(command: list) -> bool:
+    """Run a command up to three times; a mirror that is down for a moment is common."""
+    for number in range(1, TRIES + 1):
+        print(f"$ {' '.join(command)}", flush=True)
+        if subprocess.call(command) == 0:
+            return True
+        if number < TRIES:
+            time.sleep(5 * number)
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
