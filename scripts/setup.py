@@ -162,7 +162,7 @@ def make_venv(venv: Path, python: tuple) -> None:
 
 
 def drop_torn_installs(venv: Path) -> list:
-    """Forget packages whose installation was broken off; pip, which writes RECORD last, would think them whole."""
+    """Forget packages whose installation was broken off (pip writes RECORD last, and looks at METADATA)."""
     torn = [info for info in site_packages(venv, "*.dist-info") if not (info / "RECORD").exists()]
     for folder in [*torn, *site_packages(venv, "~*")]:  # pip renames to ~name while it uninstalls
         shutil.rmtree(str(folder), ignore_errors=True)

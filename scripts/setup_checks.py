@@ -1,4 +1,4 @@
-"""Is there a fitting Python, and are there the disk and memory that ScaleLab needs? Used by setup.py alone."""
+"""Is there a fitting Python, and the disk and memory that ScaleLab needs? Used by setup.py alone."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def find_python(wanted: str) -> tuple:
             f"on Debian or Ubuntu: sudo apt-get install python{version}-venv; {AGAIN}",
         )
     raise CannotGoOn(
-        f"ScaleLab needs a 64-bit Python {version_text(OLDEST)} to {version_text(NEWEST)}, and there is none: "
+        f"ScaleLab needs a 64-bit Python {version_text(OLDEST)} to {version_text(NEWEST)}; found: "
         + ("; ".join(dict.fromkeys(seen)) or f"{wanted or sys.executable} cannot be run"),
         f"{how_to_get_python()}; {AGAIN}",
     )
