@@ -8,6 +8,7 @@ __all__ = [
     "SuiteResult",
     "artifacts_folder",
     "build_report",
+    "claim",
     "latency_metrics",
     "load_suite",
     "need_artifact",
@@ -21,6 +22,6 @@ __getattr__ = export(
         "suite": ["Point", "Suite", "load_suite"],
         "runner": ["SuiteResult", "run_suite"],
         "report": ["build_report"],
-        "notebook": ["artifacts_folder", "latency_metrics", "need_artifact", "write_record"],
+        "notebook": ["artifacts_folder", "claim", "latency_metrics", "need_artifact", "write_record"],
     },
 )

@@ -9,7 +9,7 @@ from typing import Any
 from scalelab.core.errors import ConfigError
 from scalelab.core.paths import runs_folder
 from scalelab.core.records import Metric, RecordStore, RunRecord, metric
-from scalelab.core.stats import percentile, smallest_n
+from scalelab.core.stats import Verdict, percentile, smallest_n
 
 
 def artifacts_folder(artifacts: str) -> Path:
@@ -39,6 +39,12 @@ def latency_metrics(seconds: Sequence[float]) -> list[Metric]:
         if len(seconds) >= smallest_n(percent)
     ]
     return [*found, metric("latency_n", "1", len(seconds))]
+
+
+def claim(text: str, holds: bool | None, detail: str) -> dict[str, str]:
+    """Return a judged claim for a record's notes: PASS, FAIL, or INCONCLUSIVE if `holds` is None."""
+    verdict = Verdict.INCONCLUSIVE if holds is None else Verdict.PASS if holds else Verdict.FAIL
+    return {"claim": text, "verdict": verdict.value, "detail": detail}
 
 
 def write_record(

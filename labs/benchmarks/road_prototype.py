@@ -1,0 +1,89 @@
+# %% [markdown]
+# # Rung 1: the prototype
+# A network that a student would write first: a small convolutional stem, then dense layers far wider than
+# the task needs. It reads a whole PIN code from one image. How good is it, how fast, and what would a million
+# predictions cost if we shipped the notebook as it is?
+
+# %% tags=["parameters"]
+steps: int = 0  # optimizer steps; 0: the recipe's own number
+width: int = 2048  # units of each dense layer
+test_pins: int = 2000  # images of the test split
+min_iterations: int = 300  # single predictions that are timed (p99 needs 100)
+instance: str = ""  # row of the price book; empty: its default
+seed: int = 0
+artifacts: str = ""  # folder shared by the rungs; empty: runs/demo/artifacts
+record_path: str = ""  # where to write the RunRecord; empty: show only
+
+# %%
+from dataclasses import asdict
+
+from scalelab.bench import artifacts_folder, latency_metrics, write_record
+from scalelab.compress.compare import predict_all
+from scalelab.compress.runtimes import torch_session
+from scalelab.core.records import metric
+from scalelab.core.stats import measure
+from scalelab.cost import cost_per_million
+from scalelab.data import compose_pins
+from scalelab.models import accuracy, save_reader
+from scalelab.train import TrainConfig, train_reader
+
+folder = artifacts_folder(artifacts)
+
+# %% [markdown]
+# ## Train
+# Every step sees freshly composed PIN codes from 3,500 source digits, none of which the other splits use.
+
+# %%
+config = TrainConfig(width=width, seed=seed, **({"steps": steps} if steps else {}))
+model, training = train_reader(config)
+path = folder / "reader.safetensors"
+save_reader(model, path)
+training
+
+# %% [markdown]
+# ## Read the test split
+# A PIN code is right only if all six digits are.
+
+# %%
+test = compose_pins(test_pins, "test", seed=1)
+session = torch_session(path, threads=1)
+score = accuracy(predict_all(session, test.images), test.labels)
+score
+
+# %% [markdown]
+# ## One prediction, and a batch of 32
+# One thread, eager mode. The wide layers hold tens of megabytes of weights that every call reads from memory:
+# once for one image, once for 32.
+
+# %%
+one, many = test.images[:1], test.images[:32]
+single_s = measure(lambda: session.predict(one), min_iterations=min_iterations, min_duration_s=1.0)
+batch_s = measure(lambda: session.predict(many), min_iterations=20, min_duration_s=1.0)
+images_per_s = 32 / sorted(batch_s)[len(batch_s) // 2]
+price = cost_per_million(images_per_s, instance or None)
+price
+
+# %%
+write_record(
+    record_path,
+    "prototype",
+    parameters={"steps": config.steps, "width": width, "test_pins": test_pins},
+    metrics=[
+        metric("digit_accuracy", "share", score.digit),
+        metric("pin_accuracy", "share", score.pin),
+        *latency_metrics(single_s),
+        metric("latency", "s", single_s),
+        metric("throughput", "1/s", images_per_s),
+        metric("train_time", "s", training.seconds),
+        metric("model_bytes", "B", path.stat().st_size),
+        metric("usd_per_million", "USD", price.usd),
+        metric("inr_per_million", "INR", price.inr),
+    ],
+    notes={
+        "throughput_of": "predictions, batch 32, one thread",
+        "training": asdict(config),
+        "method": f"trained {training.seconds:.0f} s; eager torch, one thread; "
+        f"cost at the rate of batch 32, on {price.instance}",
+    },
+    seed=seed,
+)
