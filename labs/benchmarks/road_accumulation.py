@@ -47,7 +47,7 @@ write_record(
     notes={
         "throughput_of": "training images",
         "claims": [same_gradient],
-        "method": "gradients of one step against the full batch's; bytes counted by autograd's saved-tensor hooks",
+        "method": "gradients of one step against the full batch's; bytes by autograd's saved-tensor hooks",
     },
     seed=seed,
 )

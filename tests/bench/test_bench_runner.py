@@ -1,0 +1,141 @@
+"""A suite of tiny notebooks, really run by papermill in child processes."""
+
+import json
+
+import nbformat
+import pytest
+
+from scalelab.bench import load_suite, run_suite
+from scalelab.bench.parameters import check_parameters
+from scalelab.core.errors import ConfigError
+from scalelab.core.locks import hold_lock
+from scalelab.core.records import RecordStore
+
+pytestmark = pytest.mark.filterwarnings("default")  # papermill and nbformat warn about their own future
+
+PARAMETERS = 'x: int = 1  # a number\nfail: bool = False\nartifacts: str = ""\nrecord_path: str = ""'
+BODY = """
+from pathlib import Path
+from scalelab.bench import write_record
+from scalelab.core.records import metric
+if fail:
+    raise RuntimeError("broken on purpose")
+if artifacts:
+    (Path(artifacts) / "made.txt").write_text(str(x))
+write_record(record_path, "tiny", parameters={"x": x}, metrics=[metric("double", "1", 2 * x)])
+"""
+SUITE = """
+name = "s"
+[[point]]
+name = "first"
+notebook = "n.ipynb"
+produces = ["made.txt"]
+timeout_s = 60
+[point.parameters]
+x = 3
+[[point]]
+name = "broken"
+notebook = "n.ipynb"
+[point.parameters]
+fail = true
+[[point]]
+name = "after-broken"
+notebook = "n.ipynb"
+needs = ["broken"]
+[[point]]
+name = "last"
+notebook = "n.ipynb"
+needs = ["first"]
+"""
+
+
+class Watcher:
+    def __init__(self):
+        self.ticks = 0
+        self.details = {}
+
+    def started(self, point, number, total):
+        pass
+
+    def tick(self):
+        self.ticks += 1
+
+    def ended(self, point, status, seconds, detail):
+        self.details[point.name] = detail
+
+
+@pytest.fixture
+def folder(tmp_path):
+    cells = [nbformat.v4.new_code_cell(PARAMETERS), nbformat.v4.new_code_cell(BODY)]
+    cells[0].metadata["tags"] = ["parameters"]
+    spec = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=spec)
+    nbformat.write(notebook, tmp_path / "n.ipynb")
+    (tmp_path / "suite.toml").write_text(SUITE)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_broken_point_is_recorded_and_a_second_run_repeats_only_what_is_not_done(folder):
+    out, watcher = folder / "out", Watcher()
+    first = run_suite(load_suite(folder / "suite.toml"), out, watcher=watcher)
+    assert first.statuses == {"first": "done", "broken": "failed", "after-broken": "skipped", "last": "done"}
+    assert not first.is_complete
+    records = {record.subject: record for record in RecordStore(out / "records.jsonl").read()}
+    assert records["s/first"].metric("double").values == (6.0,)
+    assert records["s/first"].metric("point_memory").values[0] > 0
+    assert "broken on purpose" in records["s/broken"].notes["error"]
+    assert records["s/after-broken"].notes["reason"] == "needs broken, which did not succeed"
+    assert (out / "notebooks" / "broken.ipynb").exists()
+    assert watcher.ticks > 0
+
+    again = run_suite(load_suite(folder / "suite.toml"), out, watcher=Watcher())
+    assert again.statuses == {"first": "kept", "broken": "failed", "after-broken": "skipped", "last": "kept"}
+
+    (out / "artifacts" / "made.txt").unlink()
+    third = run_suite(load_suite(folder / "suite.toml"), out, watcher=Watcher())
+    assert third.statuses["first"] == "done", "its file is gone"
+    assert third.statuses["last"] == "done", "what it needs ran again"
+
+
+@pytest.mark.slow
+def test_a_point_over_its_time_is_a_failed_record(folder):
+    source = json.loads((folder / "n.ipynb").read_text())
+    source["cells"][1]["source"] = "import threading\nthreading.Event().wait()"
+    (folder / "n.ipynb").write_text(json.dumps(source))
+    text = '[[point]]\nname = "endless"\nnotebook = "n.ipynb"\ntimeout_s = 4\n'
+    (folder / "suite.toml").write_text(text)
+    watcher = Watcher()
+    result = run_suite(load_suite(folder / "suite.toml"), folder / "out", watcher=watcher)
+    assert result.statuses == {"endless": "failed"}
+    assert "did not finish in 4.00 s" in watcher.details["endless"]
+
+
+def test_an_unknown_parameter_stops_the_suite_before_the_first_point(folder):
+    (folder / "suite.toml").write_text(SUITE.replace("x = 3", "xx = 3"))
+    with pytest.raises(ConfigError, match="no parameter 'xx'"):
+        run_suite(load_suite(folder / "suite.toml"), folder / "out", watcher=Watcher())
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(("value", "ok"), [(3, True), (True, False), ("3", False), (3.5, False)])
+def test_a_value_must_have_the_declared_type(folder, value, ok):
+    if ok:
+        assert check_parameters(folder / "n.ipynb", {"x": value})["x"].help == "a number"
+    else:
+        with pytest.raises(ConfigError, match=r"n\.ipynb: x = .* is no int"):
+            check_parameters(folder / "n.ipynb", {"x": value})
+
+
+def test_a_notebook_without_parameter_cell_is_refused(folder):
+    nbformat.write(nbformat.v4.new_notebook(), folder / "bare.ipynb")
+    with pytest.raises(ConfigError, match="no parameter cell"):
+        check_parameters(folder / "bare.ipynb", {})
+
+
+def test_a_folder_in_use_is_refused_with_the_pid_of_its_user(folder):
+    with (
+        hold_lock(folder / "out" / ".lock", doing="suite s"),
+        pytest.raises(ConfigError, match=r"suite s \(pid \d+\)"),
+    ):
+        run_suite(load_suite(folder / "suite.toml"), folder / "out", watcher=Watcher())
