@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -96,7 +97,8 @@ def set_up(venv: Path, extras: list, finished: set, wanted_python: str) -> None:
     steps = Steps(4)
     steps.next("look at Python, disk and memory")
     python = find_python(wanted_python)
-    check_room(venv, has_torch=bool(site_packages(venv, "torch")))
+    has_torch = bool(site_packages(venv, "torch"))
+    check_room(venv, has_torch=has_torch)
     steps.next(f"make {venv.name} with Python {version_text(python[1])} ({python[0]})")
     make_venv(venv, python)
     inside = str(venv_python(venv))
@@ -111,7 +113,7 @@ def set_up(venv: Path, extras: list, finished: set, wanted_python: str) -> None:
     if needs_torch(extras):
         steps.next("install torch (the largest download)")
         index = os.environ.get("SCALELAB_TORCH_INDEX", "")
-        if sys.platform == "linux" and not index and not shutil.which("nvidia-smi"):
+        if sys.platform == "linux" and not (index or has_torch or shutil.which("nvidia-smi")):
             steps.say(f"  no NVIDIA GPU here: SCALELAB_TORCH_INDEX={CPU_INDEX}")
             steps.say(
                 "  would save some 2.5 GB of CUDA libraries (set it and start again, if your pip draws them)"
@@ -119,7 +121,7 @@ def set_up(venv: Path, extras: list, finished: set, wanted_python: str) -> None:
         run_pip([*pip, *constraints, *(["--index-url", index] if index else []), "torch"], venv, steps)
     else:
         steps.next("install torch: not needed for these extras")
-    steps.next(f"install scalelab {target} (takes some minutes the first time)")
+    steps.next(f"install scalelab {target} (some minutes the first time)")
     run_pip([*pip, *constraints, "-e", target], venv, steps)
     if subprocess.call([inside, "-m", "scalelab", "--version"], cwd=str(ROOT)) != 0:
         raise CannotGoOn("scalelab was installed but does not start", f"delete {venv} and {AGAIN}")
@@ -199,7 +201,7 @@ def run_pip(command: list, venv: Path, steps: Steps) -> None:
                 last[1] = text[:90]
                 if text.startswith(SHOWN):
                     last[0] = time.monotonic()
-                    steps.say("  " + (text if len(text) < 100 else text[:97] + "..."))
+                    steps.say(f"  {shortened(text)}")
             code = pip.wait()
         except BaseException:
             pip.terminate()
@@ -212,6 +214,12 @@ def run_pip(command: list, venv: Path, steps: Steps) -> None:
         raise CannotGoOn(
             f"pip ended with exit code {code} (all of its output: {log_path})", pip_hint("\n".join(tail))
         )
+
+
+def shortened(line: str) -> str:
+    """Return a line of pip's in one row; of a wheel its name, version and size are enough."""
+    line = re.sub(r"^Downloading ([^-/ ]+)-([^-/ ]+)-\S+", r"Downloading \1 \2", line)
+    return line if len(line) <= 90 else line[:87] + "..."
 
 
 def pip_hint(output: str) -> str:
