@@ -1,38 +1,34 @@
 """Compress: the same reader as an ONNX graph, as int8, and behind one `predict`; each measured in pairs.
 
-Everything is loaded when it is first used: a serving worker that runs an ONNX file never imports torch.
+A serving worker that runs an ONNX file never imports torch.
 """
 
-from __future__ import annotations
+from scalelab.core.lazy import export
 
-import importlib
-from typing import Any
+__all__ = [
+    "ExportReport",
+    "LatencyRow",
+    "PinService",
+    "QuantizeReport",
+    "Recipe",
+    "Session",
+    "compare_accuracy",
+    "compare_latency",
+    "export_onnx",
+    "onnx_session",
+    "open_session",
+    "pin_service",
+    "quantize_static",
+    "torch_session",
+]
 
-_HOME = {
-    "ExportReport": "export",
-    "export_onnx": "export",
-    "QuantizeReport": "quantize",
-    "Recipe": "quantize",
-    "quantize_static": "quantize",
-    "Session": "runtimes",
-    "onnx_session": "runtimes",
-    "open_session": "runtimes",
-    "pin_service": "runtimes",
-    "torch_session": "runtimes",
-    "PinService": "service",
-    "LatencyRow": "compare",
-    "compare_accuracy": "compare",
-    "compare_latency": "compare",
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__ = export(
+    __name__,
+    {
+        "export": ["ExportReport", "export_onnx"],
+        "quantize": ["QuantizeReport", "Recipe", "quantize_static"],
+        "runtimes": ["Session", "onnx_session", "open_session", "pin_service", "torch_session"],
+        "service": ["PinService"],
+        "compare": ["LatencyRow", "compare_accuracy", "compare_latency"],
+    },
+)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.compress.runtimes import IMAGE_SHAPE, LOGITS_SHAPE, onnx_session, writable_path
-from scalelab.core.errors import ConfigError, RunFailed
+from scalelab.core.errors import ConfigError, DataError, RunFailed
 from scalelab.core.lazy import require
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def export_onnx(
 
     Raises:
         ConfigError: the path is no place for an ``.onnx`` file, or the model has other shapes.
-        RunFailed: the file disagrees with the model; what stood at `path` before is untouched.
+        RunFailed: the model has no graph of a free batch size, or one that disagrees with it; what stood at
+            `path` before is untouched.
     """
     torch = require("torch", extra="torch")
     require("onnxruntime", extra="onnx")
@@ -88,7 +89,13 @@ def export_onnx(
             )
         draft = Path(aside) / "draft.onnx"
         _write_graph(model, torch.from_numpy(probes[-1][:2].repeat(2, axis=0)[:2]), draft)
-        session = onnx_session(draft)
+        try:
+            session = onnx_session(draft)
+        except DataError as error:
+            raise RunFailed(
+                f"the exported graph reads no batch of any size: {error.message}",
+                hint="does the model use len(images)? That freezes N; reshape(-1, 6, 10) leaves it free",
+            ) from None
         error = max(
             float(np.abs(session.predict(images) - logits).max())
             for images, logits in zip(probes, expected, strict=True)
@@ -120,7 +127,7 @@ def _write_graph(model: nn.Module, images: Any, path: Path) -> None:
     torch = require("torch", extra="torch")
     onnx = require("onnx", extra="onnx")
     names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
-    with _quiet():
+    with _quiet(), _explained():
         if "external_data" in inspect.signature(torch.onnx.export).parameters:  # torch 2.6 and later
             require("onnxscript", extra="onnx")
             free_batch = ({0: torch.export.Dim("batch")},)
@@ -155,6 +162,18 @@ def _drop_notes(graph: Any) -> None:
             del part.metadata_props[:]
         if hasattr(part, "doc_string"):
             part.doc_string = ""
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn the exporter's pages about its own internals into our error; the pages stay as its cause."""
+    try:
+        yield
+    except Exception as error:  # torch has no public parent class for what its exporters raise
+        raise RunFailed(
+            f"torch cannot write this model as a graph: {type(error).__name__}",
+            hint="does the model branch on the values of its input? The cause above has the line",
+        ) from error
 
 
 @contextmanager

@@ -82,12 +82,9 @@ class _OnnxSession:
                 f"{path} is not an ONNX model: {_first_line(error)}", hint="export it again"
             ) from None
         takes, gives = session.get_inputs(), session.get_outputs()
-        signature = (takes[0].type, takes[0].shape[1:], gives[0].type, gives[0].shape[1:])
-        if (
-            len(takes) != 1
-            or len(gives) != 1
-            or signature != ("tensor(uint8)", [*IMAGE_SHAPE], "tensor(float)", [*LOGITS_SHAPE])
-        ):
+        if _signature(takes) != [("tensor(uint8)", IMAGE_SHAPE)] or _signature(gives) != [
+            ("tensor(float)", LOGITS_SHAPE)
+        ]:
             raise DataError(
                 f"{path} is no PIN reader: {_described(takes)} to {_described(gives)}",
                 hint="wanted uint8 [batch, 28, 168] to float [batch, 6, 10], as export_onnx writes",
@@ -184,6 +181,12 @@ def writable_path(path: Path | str) -> Path:
         raise ConfigError(f"{path} is a folder", hint="give the name of a file in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def _signature(ends: Any) -> list[tuple[str, tuple[int, ...]]]:
+    """Return type and shape of every end of a graph, the batch left out if it is free."""
+    is_free = [bool(end.shape) and not isinstance(end.shape[0], int) for end in ends]
+    return [(end.type, tuple(end.shape[free:])) for end, free in zip(ends, is_free, strict=True)]
 
 
 def _described(ends: Any) -> str:

@@ -24,9 +24,8 @@ class PinService:
 
         self.session = session
         self._find = load_pins().find
-        session.predict(
-            np.zeros((1, *IMAGE_SHAPE), np.uint8)
-        )  # the first call plans memory: not on a request
+        # the first call plans memory: not on a request
+        session.predict(np.zeros((1, *IMAGE_SHAPE), np.uint8))
 
     def predict_batch(self, images: np.ndarray) -> list[dict[str, Any]]:
         """Read every image of ``(N, 28, 168) uint8``; a PIN that does not exist has no district or state.

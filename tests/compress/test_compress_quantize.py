@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from scalelab.compress import Recipe, onnx_session, quantize_static
+from scalelab.core.errors import ConfigError, DataError
+
+pytestmark = pytest.mark.slow  # the fixture trains and exports a reader
+
+
+def test_int8_is_at_least_three_and_a_half_times_smaller(made):
+    report = made.quantize_report
+    assert report.ratio >= 3.5
+    assert report.ratio == made.onnx_path.stat().st_size / made.int8_path.stat().st_size
+    assert report.bytes == made.int8_path.stat().st_size
+    assert report.calibration_images == len(made.images)
+
+
+def test_every_convolution_and_dense_layer_is_quantized(made):
+    assert made.quantize_report.quantized_layers == 6
+    large = [
+        tensor.name
+        for tensor in onnx.load(made.int8_path).graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) > 1000
+    ]
+    assert large == []
+
+
+def test_int8_reads_nearly_the_same_digits(made):
+    digits = onnx_session(made.onnx_path).predict(made.images).argmax(-1)
+    int8_digits = onnx_session(made.int8_path).predict(made.images).argmax(-1)
+    assert len(np.unique(digits)) > 3, "a model that always says the same would agree with anything"
+    assert (digits == int8_digits).mean() >= 0.97
+
+
+@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
+@pytest.mark.parametrize("activation", ["uint8", "int8"])
+def test_every_recipe_gives_a_file_close_to_fp32(made, tmp_path, capsys, method, activation):
+    recipe = Recipe(method=method, activation=activation, per_channel=False, reduce_range=False)
+    report = quantize_static(made.onnx_path, tmp_path / "int8.onnx", made.images[:40], recipe)
+    expected = onnx_session(made.onnx_path).predict(made.images)
+    difference = onnx_session(report.path).predict(made.images) - expected
+    assert np.sqrt((difference**2).mean()) < 0.2 * expected.std()
+    assert capsys.readouterr().out == ""
+    assert [found.name for found in tmp_path.iterdir()] == ["int8.onnx"]
+
+
+def test_the_same_images_give_the_same_bytes(made, tmp_path):
+    again = quantize_static(made.onnx_path, tmp_path / "again.onnx", made.images)
+    assert again.path.read_bytes() == made.int8_path.read_bytes()
+
+
+def test_one_calibration_image_is_enough_to_run(made, tmp_path):
+    assert quantize_static(made.onnx_path, tmp_path / "one.onnx", made.images[:1]).calibration_images == 1
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((0, 28, 168), np.uint8), "no calibration images"),
+        (np.zeros((4, 28, 28), np.uint8), r"\(4, 28, 28\)"),
+        (np.zeros((4, 28, 168), np.float32), "float32"),
+        ([[1, 2]], "list"),
+    ],
+)
+def test_calibration_images_that_cannot_calibrate_are_refused(made, tmp_path, images, message):
+    with pytest.raises(DataError, match=message):
+        quantize_static(made.onnx_path, tmp_path / "int8.onnx", images)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_is_no_reader_leaves_the_good_file_alone(made, tmp_path):
+    good = tmp_path / "int8.onnx"
+    good.write_bytes(b"good")
+    torn = tmp_path / "torn.onnx"
+    torn.write_bytes(made.onnx_path.read_bytes()[:1000])
+    with pytest.raises(DataError, match="is not an ONNX model"):
+        quantize_static(torn, good, made.images)
+    with pytest.raises(DataError, match="there is no model file"):
+        quantize_static(tmp_path / "missing.onnx", good, made.images)
+    assert good.read_bytes() == b"good"
+
+
+def test_an_int8_file_is_not_quantized_again(made, tmp_path):
+    with pytest.raises(DataError, match="is quantized already"):
+        quantize_static(made.int8_path, tmp_path / "twice.onnx", made.images)
+
+
+def test_an_unknown_method_gets_the_nearest_name():
+    with pytest.raises(ConfigError, match="did you mean 'entropy'"):
+        Recipe(method="entrophy")
+    with pytest.raises(ConfigError, match="did you mean 'uint8'"):
+        Recipe(activation="uint88")
