@@ -1,0 +1,106 @@
+"""What is called: one address, one path, and the bodies that rotate through it."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from scalelab.core.errors import ConfigError, RunFailed
+
+_CONNECT_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A request that a load test sends over and over.
+
+    ``Target("http://127.0.0.1:8000", "/v1/pins?wait_s=5", bodies, {"Content-Type": "..."})``
+    """
+
+    url: str
+    """scheme, host and port: ``http://127.0.0.1:8000``"""
+    path: str = "/"
+    """path and query; ``?wait_s=5`` makes the decoupled service answer with the result itself"""
+    bodies: tuple[bytes, ...] = ()
+    """request number k carries ``bodies[k % len(bodies)]``; none: the request has no body"""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    method: str = ""
+    """default: POST with bodies, GET without"""
+    ok_statuses: tuple[int, ...] = (200,)
+    """statuses that count as an answer; add 202 to measure how long the *acceptance* takes"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", self.url.rstrip("/"))
+        object.__setattr__(self, "bodies", tuple(self.bodies))
+        object.__setattr__(self, "headers", dict(self.headers))
+        object.__setattr__(self, "ok_statuses", tuple(self.ok_statuses))
+        object.__setattr__(self, "method", (self.method or ("POST" if self.bodies else "GET")).upper())
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
+            raise ConfigError(
+                f"{self.url!r} is no address of a service",
+                hint="give scheme, host and port only, such as http://127.0.0.1:8000; the rest is the path",
+            )
+        if not self.path.startswith("/") or any(c.isspace() for c in self.path):
+            raise ConfigError(f"{self.path!r} is no path of a URL", hint="start it with /, without spaces")
+        for number, body in enumerate(self.bodies):
+            if not isinstance(body, bytes):
+                raise ConfigError(
+                    f"body {number} is of type {type(body).__name__}",
+                    hint="bodies are bytes: encode it first",
+                )
+        if not self.ok_statuses:
+            raise ConfigError("no status counts as an answer", hint="give ok_statuses=(200,)")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.url)
+        assert parts.hostname
+        try:
+            port = parts.port
+        except ValueError:
+            raise ConfigError(f"{self.url!r} has no valid port", hint="a port is 1 to 65535") from None
+        return parts.hostname, port or (443 if parts.scheme == "https" else 80)
+
+    def check_listening(self) -> None:
+        """Make sure that something accepts connections there.
+
+        Raises:
+            RunFailed: nothing does.
+        """
+        try:
+            socket.create_connection(self.address, timeout=_CONNECT_TIMEOUT_S).close()
+        except OSError as error:
+            raise RunFailed(
+                f"nothing answers at {self.url} ({error.strerror or error})",
+                hint="start the service first (scalelab serve up), or correct the address",
+            ) from None
+
+    def probe(self, timeout_s: float) -> tuple[float, int]:
+        """Send one request on a connection of its own; return its seconds and its status.
+
+        Raises:
+            RunFailed: no answer in `timeout_s`.
+        """
+        host, port = self.address
+        kind = http.client.HTTPSConnection if self.url.startswith("https") else http.client.HTTPConnection
+        connection = kind(host, port, timeout=timeout_s)
+        started = time.perf_counter()
+        try:
+            body = self.bodies[0] if self.bodies else None
+            connection.request(self.method, self.path, body, dict(self.headers))
+            response = connection.getresponse()
+            response.read()
+            return time.perf_counter() - started, response.status
+        except (OSError, http.client.HTTPException) as error:
+            raise RunFailed(
+                f"{self.method} {self.url}{self.path} got no answer: {error or type(error).__name__}",
+                hint="is the service up? look at its log",
+            ) from None
+        finally:
+            connection.close()
