@@ -10,8 +10,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from scalelab.bench.figures import Figure, road_figures
+from scalelab.bench.figure import Figure
 from scalelab.bench.road import HEADER, Rung, read_claims, read_rungs, road_table
+from scalelab.bench.road_figures import road_figures
 from scalelab.bench.rung_figures import rung_figures
 from scalelab.core.errors import DataError
 from scalelab.core.lazy import require
@@ -89,8 +90,8 @@ def _claims(records: Sequence[RunRecord]) -> str:
     )
     return (
         "<section><h2>What was claimed, and what came out</h2>"
-        '<div class="scroll"><table><thead><tr><th scope="col">verdict</th><th scope="col">claim</th>'
-        f'<th scope="col">measured</th></tr></thead><tbody>{rows}</tbody></table></div></section>'
+        '<div class="scroll"><table class="prose"><thead><tr><th scope="col">verdict</th>'
+        f'<th scope="col">claim</th><th scope="col">measured</th></tr></thead><tbody>{rows}</tbody></table></div></section>'
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scalelab.bench.figures import BLUE, GREEN, GREY, ORANGE, RED, SLO_S, Figure, bars
+from scalelab.bench.figure import BLUE, GREEN, ORANGE, RED, SLO_S, Figure, bars, log_axis, mark_target
 from scalelab.core.errors import DataError
 from scalelab.core.lazy import require
 from scalelab.core.records import RunRecord
@@ -33,9 +33,11 @@ def curve_figure(records: Sequence[RunRecord]) -> Figure | None:
             name=title, mode="lines+markers", line={"color": colour},
         )  # fmt: skip
         rows += [(title, f"{rate:,.1f}", f"{p95 * 1e3:,.1f}") for rate, p95 in pairs]
-    plot.add_hline(y=SLO_S * 1e3, line_dash="dash", line_color=GREY, annotation_text="target: 200 ms")
-    plot.update_yaxes(type="log", title="p95 latency [ms], log scale")
-    plot.update_xaxes(type="log", title="arrival rate [requests/s], log scale")
+    mark_target(plot)
+    p95_ms = [1e3 * p95 for record in with_curve for p95 in _values(record, "curve_p95")]
+    rates = [rate for record in with_curve for rate in _values(record, "curve_rate")]
+    plot.update_yaxes(**log_axis("p95 latency [ms]", [*p95_ms, 1e3 * SLO_S]))
+    plot.update_xaxes(**log_axis("arrival rate [requests/s]", rates))
     best = {str(r.notes["title"]): _values(r, "throughput")[0] for r in with_curve}
     return Figure(
         "Where it bends: the knee",

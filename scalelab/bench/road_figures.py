@@ -1,32 +1,13 @@
-"""The figures of the road: each a Plotly figure, a sentence for who cannot see it, and its data table."""
+"""The figures over all rungs: latency, throughput, accuracy, cost, and the Pareto front."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
+from scalelab.bench.figure import BLUE, GREEN, GREY, ORANGE, RED, SLO_S, Figure, bars, log_axis, mark_target
 from scalelab.bench.road import Rung, pareto_front
 from scalelab.core.lazy import require
 from scalelab.core.units import MIB, format_percent, format_rate
-
-SLO_S = 0.2
-"""the latency target of the road: p95 under 200 ms"""
-BLUE, ORANGE, GREEN, RED, GREY = "#3b7dd8", "#d9822b", "#2a9d6f", "#c8433f", "#8a8f98"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A plot with its words and numbers."""
-
-    title: str
-    lead: str
-    """what to look for, one sentence"""
-    plot: Any
-    """plotly.graph_objects.Figure"""
-    alt: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def road_figures(rungs: Sequence[Rung]) -> list[Figure]:
@@ -49,8 +30,9 @@ def latency_figure(rungs: Sequence[Rung]) -> Figure | None:
             y=[_ms(getattr(rung, pick)) for rung in measured],
             name=label, mode="markers", marker={"size": 12, "color": colour},
         )  # fmt: skip
-    plot.add_hline(y=SLO_S * 1e3, line_dash="dash", line_color=GREY, annotation_text="target: 200 ms")
-    plot.update_yaxes(type="log", title="latency [ms], log scale")
+    mark_target(plot)
+    shown = [_ms(value) for rung in measured for value in (rung.p50_s, rung.p95_s, rung.p99_s, SLO_S)]
+    plot.update_yaxes(**log_axis("latency [ms]", shown))
     first, last = measured[0], measured[-1]
     return Figure(
         "Latency",
@@ -75,7 +57,7 @@ def throughput_figure(rungs: Sequence[Rung]) -> Figure | None:
         [float(rung.throughput or 0) for rung in measured],
         [rung.throughput_of for rung in measured],
     )
-    plot.update_yaxes(type="log", title="per second, log scale")
+    plot.update_yaxes(**log_axis("per second", [rung.throughput for rung in measured]))
     return Figure(
         "Throughput",
         "Bars of one colour count the same thing: compare within a colour.",
@@ -131,7 +113,7 @@ def cost_figure(rungs: Sequence[Rung]) -> Figure | None:
     plot = bars(
         [rung.title for rung in measured], [float(rung.inr_per_million or 0) for rung in measured], None
     )
-    plot.update_yaxes(type="log", title="₹ per million predictions, log scale")
+    plot.update_yaxes(**log_axis("₹ per million predictions", [rung.inr_per_million for rung in measured]))
     return Figure(
         "Cost",
         "The price of a rented machine, divided by the rate measured here.",
@@ -159,10 +141,11 @@ def pareto_figure(rungs: Sequence[Rung]) -> Figure | None:
     )  # fmt: skip
     plot.add_scatter(
         x=[x for x, _ in points], y=[y for _, y in points], text=[rung.title for rung in measured],
-        mode="markers+text", textposition="top center", name="rungs",
+        mode="markers+text", name="rungs",
+        textposition=["top center" if i % 2 else "bottom center" for i in range(len(points))],
         marker={"size": 13, "color": [GREEN if i in front else GREY for i in range(len(points))]},
     )  # fmt: skip
-    plot.update_xaxes(type="log", title="₹ per million predictions, log scale")
+    plot.update_xaxes(**log_axis("₹ per million predictions", [x for x, _ in points]))
     low, high = min(y for _, y in points), max(y for _, y in points)
     plot.update_yaxes(title="PIN codes right [%]", range=[low - 1, high + 1])
     return Figure(
@@ -178,28 +161,9 @@ def pareto_figure(rungs: Sequence[Rung]) -> Figure | None:
     )
 
 
-def bars(names: Sequence[str], heights: Sequence[float], groups: Sequence[str] | None) -> Any:
-    """Return a labelled bar plot; bars of one group share a colour."""
-    go = require("plotly.graph_objects", extra="bench")
-    kinds = list(dict.fromkeys(groups or []))
-    palette = (BLUE, ORANGE, GREEN, RED, GREY)
-    colours = [palette[kinds.index(group) % len(palette)] for group in groups] if groups else BLUE
-    plot = go.Figure()
-    plot.add_bar(
-        x=list(names), y=list(heights), marker_color=colours, text=[_short(height) for height in heights],
-        textposition="outside", cliponaxis=False, customdata=list(groups or names),
-        hovertemplate="%{x}<br>%{y:,.2f}<br>%{customdata}<extra></extra>",
-    )  # fmt: skip
-    return plot
-
-
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * 1e3
 
 
 def _cell(amount: float | None, digits: int = 2) -> str:
     return "–" if amount is None else f"{amount:,.{digits}f}"
-
-
-def _short(height: float) -> str:
-    return f"{height:,.0f}" if height >= 100 else f"{height:,.3g}"
