@@ -177,7 +177,11 @@ class Search:
         """Bracket, halve, confirm."""
         low, high = self._bracket(start_rate_per_s, GROWTH)
         low, high = self._halve(low, high, precision)
-        if low > 0 and self._has_time() and self._try(high, self.window_s, "retest") is Verdict.PASS:
+        if (
+            0 < low < high < math.inf
+            and self._has_time()
+            and self._try(high, self.window_s, "retest") is Verdict.PASS
+        ):
             # the lowest failure was a bad moment of the machine: go on from there, in smaller steps
             low, high = self._bracket(high * GROWTH**0.5, GROWTH**0.5, low=high)
             low, high = self._halve(low, high, precision)
@@ -233,14 +237,14 @@ class Search:
         return self._try(rate, self.window_s, "retest") is Verdict.PASS
 
     def _confirm(self, rate: float) -> tuple[float, bool]:
-        """Pass a longer window at `rate`, or a little below; at most three steps down."""
-        for _ in range(4):
-            if rate < LOWEST_RATE_PER_S:
-                return 0.0, False
+        """Pass a longer window at `rate`, or at 90 % of it, and so on; two tries each."""
+        while rate >= LOWEST_RATE_PER_S:
             for _ in range(2):
                 if self._try(rate, self.confirm_s, "confirm") is Verdict.PASS:
                     return rate, True
             rate *= 0.9
+            if self.clock() > self.deadline_s + 2 * self.confirm_s:
+                break
         passed = [p.rate_per_s for p in self.points if p.verdict is Verdict.PASS and p.rate_per_s <= rate]
         return max(passed, default=0.0), False
 
