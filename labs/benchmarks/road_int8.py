@@ -73,7 +73,7 @@ write_record(
         metric("inr_per_million", "INR", price.inr),
     ],
     notes={
-        "throughput_of": "predictions, batch 32, one thread",
+        "throughput_of": "predictions, batch 32",
         "claims": [
             claim("int8 is at least 3.5 times smaller than fp32", smaller >= 3.5, f"{smaller:.2f} times"),
             claim(

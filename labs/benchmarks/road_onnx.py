@@ -67,7 +67,7 @@ write_record(
         metric("inr_per_million", "INR", price.inr),
     ],
     notes={
-        "throughput_of": "predictions, batch 32, one thread",
+        "throughput_of": "predictions, batch 32",
         "claims": [
             claim(
                 "the ONNX graph computes what eager torch computes (1e-4)",

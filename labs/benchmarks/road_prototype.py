@@ -80,7 +80,7 @@ write_record(
         metric("inr_per_million", "INR", price.inr),
     ],
     notes={
-        "throughput_of": "predictions, batch 32, one thread",
+        "throughput_of": "predictions, batch 32",
         "training": asdict(config),
         "method": f"trained {training.seconds:.0f} s; eager torch, one thread; "
         f"cost at the rate of batch 32, on {price.instance}",

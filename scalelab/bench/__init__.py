@@ -8,7 +8,9 @@ __all__ = [
     "SuiteResult",
     "artifacts_folder",
     "build_report",
+    "burst_note",
     "claim",
+    "knee_metrics",
     "latency_metrics",
     "load_suite",
     "need_artifact",
@@ -22,6 +24,7 @@ __getattr__ = export(
         "suite": ["Point", "Suite", "load_suite"],
         "runner": ["SuiteResult", "run_suite"],
         "report": ["build_report"],
+        "service": ["burst_note", "knee_metrics"],
         "notebook": ["artifacts_folder", "claim", "latency_metrics", "need_artifact", "write_record"],
     },
 )

@@ -91,7 +91,8 @@ def _claims(records: Sequence[RunRecord]) -> str:
     return (
         "<section><h2>What was claimed, and what came out</h2>"
         '<div class="scroll"><table class="prose"><thead><tr><th scope="col">verdict</th>'
-        f'<th scope="col">claim</th><th scope="col">measured</th></tr></thead><tbody>{rows}</tbody></table></div></section>'
+        '<th scope="col">claim</th><th scope="col">measured</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></section>"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from scalelab.core.errors import DataError
 from scalelab.core.records import RunRecord
-from scalelab.core.units import format_bytes, format_money, format_percent, format_rate, format_seconds
+from scalelab.core.units import format_bytes, format_milliseconds, format_money, format_percent, format_rate
 
 NOT_MEASURED = "–"
 
@@ -39,10 +39,10 @@ class Rung:
     @property
     def latency_text(self) -> str:
         """p50 / p95 / p99 for people."""
-        values = (self.p50_s, self.p95_s, self.p99_s)
         if self.p50_s is None:
             return NOT_MEASURED
-        return " / ".join(NOT_MEASURED if value is None else format_seconds(value) for value in values)
+        values = (self.p50_s, self.p95_s, self.p99_s)
+        return " / ".join(NOT_MEASURED if v is None else format_milliseconds(v) for v in values) + " ms"
 
 
 def read_rungs(records: Iterable[RunRecord]) -> list[Rung]:

@@ -57,7 +57,7 @@ def throughput_figure(rungs: Sequence[Rung]) -> Figure | None:
         [float(rung.throughput or 0) for rung in measured],
         [rung.throughput_of for rung in measured],
     )
-    plot.update_yaxes(**log_axis("per second", [rung.throughput for rung in measured]))
+    plot.update_yaxes(title="per second")
     return Figure(
         "Throughput",
         "Bars of one colour count the same thing: compare within a colour.",
@@ -113,7 +113,7 @@ def cost_figure(rungs: Sequence[Rung]) -> Figure | None:
     plot = bars(
         [rung.title for rung in measured], [float(rung.inr_per_million or 0) for rung in measured], None
     )
-    plot.update_yaxes(**log_axis("₹ per million predictions", [rung.inr_per_million for rung in measured]))
+    plot.update_yaxes(title="₹ per million predictions")
     return Figure(
         "Cost",
         "The price of a rented machine, divided by the rate measured here.",

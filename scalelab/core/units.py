@@ -15,6 +15,11 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes} min {rest_s:02d} s"
 
 
+def format_milliseconds(seconds: float) -> str:
+    """Render a duration as a bare number of milliseconds, for tables that name the unit once: ``12.3``."""
+    return _three_digits(seconds * 1e3)
+
+
 def format_bytes(count: float) -> str:
     """Render a size in binary units: ``53.2 MiB``."""
     for limit, scale, unit in ((1024, 1, "B"), (MIB, 1024, "KiB"), (GIB, MIB, "MiB")):

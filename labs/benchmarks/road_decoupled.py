@@ -1,0 +1,93 @@
+# %% [markdown]
+# # Rung 7: the decoupled service
+# The same model and the same arrivals, but the web server only accepts and answers; a broker holds the tasks;
+# a worker takes as many as are waiting and runs them as one batch. Then the burst, and in the middle of it
+# the worker is killed with -9.
+
+# %% tags=["parameters"]
+budget_s: float = 45.0  # time for the search of the knee [s]
+burst_s: float = 4.0  # length of the burst [s]
+burst_factor: float = 5.0  # times the rate that the naive app holds
+slo_p95_s: float = 0.2  # latency target, from the intended send time [s]
+workers: int = 1  # processes that run the model, one thread each
+test_pins: int = 2000  # images of the test split
+instance: str = ""  # row of the price book; empty: its default
+artifacts: str = ""  # folder shared by the rungs; empty: runs/demo/artifacts
+record_path: str = ""  # where to write the RunRecord; empty: show only
+
+# %%
+import json
+
+from scalelab.bench import artifacts_folder, burst_note, claim, knee_metrics, need_artifact, write_record
+from scalelab.compress.compare import predict_all
+from scalelab.compress.runtimes import onnx_session
+from scalelab.core.records import metric
+from scalelab.cost import cost_per_million
+from scalelab.data import compose_pins
+from scalelab.loadtest import Target, find_knee, run_burst
+from scalelab.models import accuracy
+from scalelab.serve import running_stack
+
+folder = artifacts_folder(artifacts)
+model = need_artifact(folder, "reader-int8.onnx", made_by="road_int8.ipynb")
+naive = json.loads(need_artifact(folder, "naive.json", made_by="road_naive.ipynb").read_text())
+test = compose_pins(test_pins, "test", seed=1)
+score = accuracy(predict_all(onnx_session(model), test.images), test.labels)
+bodies = tuple(image.tobytes() for image in test.images[:64])
+headers = {"Content-Type": "application/octet-stream"}
+
+# %% [markdown]
+# ## The knee, then the burst with a kill
+
+# %%
+killed = []
+with running_stack(model_path=model, workers=workers) as stack:
+    knee = find_knee(Target(stack.url, "/v1/pins?wait_s=5", bodies, headers), slo_p95_s, budget_s=budget_s)
+    burst = run_burst(
+        Target(stack.url, "/v1/pins", bodies, headers),
+        burst_factor * naive["rate_per_s"],
+        burst_s,
+        during=(burst_s / 2, lambda: killed.append(stack.kill_worker())),
+    )
+    memory = stack.memory_bytes()
+    stats = stack.stats()
+[(point.rate_per_s, point.verdict.value, point.result.p95_s) for point in knee.points], burst, stats
+
+# %%
+price = cost_per_million(knee.rate_per_s, instance or None)
+write_record(
+    record_path,
+    "decoupled",
+    parameters={"budget_s": budget_s, "burst_s": burst_s, "slo_p95_s": slo_p95_s, "workers": workers},
+    metrics=[
+        metric("digit_accuracy", "share", score.digit),
+        metric("pin_accuracy", "share", score.pin),
+        *knee_metrics(knee),
+        metric("model_bytes", "B", model.stat().st_size),
+        metric("peak_memory", "B", sum(memory.values())),
+        metric("usd_per_million", "USD", price.usd),
+        metric("inr_per_million", "INR", price.inr),
+    ],
+    notes={
+        "throughput_of": "requests, p95 < 200 ms",
+        "burst": {**burst_note(burst), "workers_killed": len(killed)},
+        "claims": [
+            claim(
+                "the decoupled service holds at least the naive app's rate at p95 < 200 ms",
+                None if knee.generator_limited else knee.rate_per_s >= naive["rate_per_s"],
+                f"{knee.rate_per_s:,.0f}/s against {naive['rate_per_s']:,.0f}/s"
+                + (", and the load generator was the limit" if knee.generator_limited else ""),
+            ),
+            claim(
+                f"it answers every request that it accepted in a burst of {burst_factor:g}x that rate, "
+                "its worker killed with -9 in the middle",
+                bool(killed) and burst.accepted > 0 and burst.answered == burst.accepted,
+                f"{burst.offered:,} offered, {burst.accepted:,} accepted, {burst.answered:,} answered, "
+                f"{burst.refused:,} refused, {burst.failed:,} failed, {burst.lost:,} lost",
+            ),
+        ],
+        "memory_bytes": memory,
+        "method": f"int8 model in {workers} worker of one thread behind a gateway and Valkey; "
+        "Poisson arrivals from locust on the same cores",
+    },
+)
