@@ -137,7 +137,8 @@ def _show(machine: dict[str, Any], checks: list[Any], rungs: list[Any], extras: 
         for row in found:
             if not row.is_ready:
                 more = f" and {len(row.missing) - 3} more" if len(row.missing) > 3 else ""
-                rows.append(("[yellow]no", row.name, f"lacks {', '.join(row.missing[:3])}{more}", row.remedy))
+                name = row.name if title == "rungs" else f"extra {row.name}"
+                rows.append(("[yellow]no", name, f"lacks {', '.join(row.missing[:3])}{more}", row.remedy))
     table = Table.grid(padding=(0, 2))
     for sign, name, text, remedy in rows:
         table.add_row(sign, name, escape(text) + (f"\n[bold]-> {escape(remedy)}" if remedy else ""))
