@@ -66,6 +66,6 @@ write_record(
     notes={
         "throughput_of": "requests, p95 < 200 ms",
         "burst": burst_note(burst),
-        "method": "int8 model inside a FastAPI app, one process; Poisson arrivals from locust on the same cores",
+        "method": "int8 model inside a FastAPI app, one process; Poisson arrivals, locust on the same cores",
     },
 )

@@ -1,6 +1,7 @@
 """What a benchmark notebook records of a load test.
 
-The results are taken by their attributes (`Knee`, `BurstResult` of `scalelab.loadtest`): a tool imports no subject.
+The results are taken by their attributes (`Knee` and `BurstResult` of `scalelab.loadtest`):
+a tool imports no subject.
 """
 
 from __future__ import annotations
