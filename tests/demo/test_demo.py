@@ -34,10 +34,8 @@ def test_every_rung_leaves_a_record(results):
 def test_what_is_counted_holds_at_any_size(results):
     """Claims about speed belong to the laptop tier; these are counts and bytes, which hold everywhere."""
     claims = {claim["claim"]: claim for claim in read_claims(RecordStore(results / "records.jsonl").read())}
-    counted = [
-        name for name in claims
-        if any(word in name for word in ("gradient", "same parameters", "ONNX graph", "times smaller", "accepted"))
-    ]  # fmt: skip
+    words = ("gradient", "same parameters", "ONNX graph", "times smaller", "accepted")
+    counted = [name for name in claims if any(word in name for word in words)]
     assert len(counted) == 6
     assert {name: claims[name]["verdict"] for name in counted} == dict.fromkeys(counted, "PASS"), claims
 
@@ -61,7 +59,6 @@ def test_executed_notebooks_keep_their_outputs(results):
         assert any(cell.get("outputs") for cell in notebook["cells"]), name
 
 
-@pytest.mark.browser
 def test_the_page_draws_every_plot_offline_and_fits_a_phone(results, chromium):
     from playwright.sync_api import sync_playwright
 
