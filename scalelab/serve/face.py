@@ -1,0 +1,131 @@
+"""The documented face of the service: a FastAPI application with health, counters, OpenAPI and a page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+
+from scalelab.serve.broker import BrokerAway
+from scalelab.serve.openapi import HOT_PATHS, render_page
+from scalelab.serve.protocol import Problem, warm_up
+
+if TYPE_CHECKING:
+    from scalelab.serve.gateway import Gateway
+
+_GRACE_S = 35
+"""longer than the longest `wait_s`: a draining gateway answers all whom it keeps waiting"""
+
+
+def build_face(gateway: Gateway) -> FastAPI:
+    """Return the application that serves everything but the hot path of `gateway`."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        warm_up()
+        gateway.start()
+        yield
+        await gateway.stop()
+
+    app = new_app("ScaleLab gateway", paths=("post", "get"), lifespan=lifespan)
+
+    @app.get("/readyz", summary="Can a task be answered now?")
+    async def readyz() -> JSONResponse:
+        """Return 200 if the broker answers and at least one worker lives, else 503 and what is missing."""
+        try:
+            stats = await gateway.stats()
+        except BrokerAway as error:
+            return JSONResponse({"ready": False, "missing": error.message}, 503)
+        if not stats["workers"]:
+            return JSONResponse({"ready": False, "missing": "no worker lives"}, 503)
+        return JSONResponse({"ready": True, "workers": stats["workers"]})
+
+    @app.get("/v1/stats", summary="Counters and the state of the queue")
+    async def stats() -> dict[str, Any]:
+        """Return counters since this gateway started, and the queue's depth, workers and dead letters."""
+        return await gateway.stats()
+
+    @app.get("/metrics", summary="The same numbers for Prometheus", response_class=PlainTextResponse)
+    async def metrics() -> str:
+        """Return the numbers in Prometheus' text format."""
+        stats = await gateway.stats()
+        lines = []
+        for name, value in stats.items():
+            counter = name in gateway.counts
+            full_name = f"scalelab_{name}_total" if counter else f"scalelab_{name}"
+            lines += [f"# TYPE {full_name} {'counter' if counter else 'gauge'}", f"{full_name} {value}"]
+        return "\n".join(lines) + "\n"
+
+    @app.exception_handler(BrokerAway)
+    async def broker_away(_: Any, error: BrokerAway) -> Any:
+        return problem_response(Problem(503, error.message, hint="try again in a second"))
+
+    return app
+
+
+def new_app(title: str, *, paths: tuple[str, ...], **options: Any) -> FastAPI:
+    """Return a FastAPI application with health check, documents that open offline, and problem bodies."""
+    app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None, **options)
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            for name in paths:
+                path, method, operation = HOT_PATHS[name]
+                made["paths"].setdefault(path, {})[method] = operation
+            app.openapi_schema = made
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+    @app.get("/healthz", summary="Does this process live?")
+    async def healthz() -> dict[str, bool]:
+        """Return 200 as long as the process serves requests."""
+        return {"alive": True}
+
+    @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
+    async def docs() -> str:
+        return render_page(document())
+
+    @app.exception_handler(Problem)
+    async def problem(_: Any, error: Problem) -> Any:
+        return problem_response(error)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Any, error: HTTPException) -> Any:
+        what = f"{request.method} {request.url.path[:80]}: {str(error.detail).lower()}"
+        return problem_response(
+            Problem(
+                error.status_code, what, hint="/docs lists what there is", headers=dict(error.headers or {})
+            )
+        )
+
+    return app
+
+
+def problem_response(problem: Problem) -> Any:
+    """Return a problem as a Starlette response."""
+    return Response(problem.body(), problem.status, problem.headers, media_type="application/problem+json")
+
+
+def serve_app(app: Any, host: str, port: int) -> None:
+    """Run an ASGI application until SIGTERM or Ctrl-C, then finish what is under way."""
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        http="httptools",  # the pure-Python parser serves a seventh of it
+        loop="asyncio",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_GRACE_S,
+    )

@@ -1,0 +1,56 @@
+"""The baseline: model and web server in one process, as a first version is written.
+
+The handler is ``async def`` (the usual choice, since the body must be awaited) and calls the model directly,
+one image at a time: while the model computes, the event loop stands still. Bodies and errors are those of the
+gateway, so that both answer the same requests.
+
+    python -m scalelab.serve.naive --model-path reader.onnx --port 8000
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from fastapi import FastAPI, Request
+
+from scalelab.core.processes import die_with_parent
+from scalelab.serve.face import new_app, serve_app
+from scalelab.serve.gateway import read_body
+from scalelab.serve.protocol import MAX_BODY_BYTES, parse_image, parse_options
+from scalelab.serve.service import DEFAULT_MODEL, Service, load_service, predict_bytes, warm_up
+
+
+def build_naive_app(service: Service, *, max_body_bytes: int = MAX_BODY_BYTES) -> FastAPI:
+    """Return the application around a loaded model."""
+    app = new_app("ScaleLab naive app", paths=("naive",))
+
+    @app.post("/v1/pins", include_in_schema=False)
+    async def read_pin(request: Request) -> dict[str, Any]:
+        parse_options(
+            request.scope["query_string"]
+        )  # the gateway's options are understood, but nothing waits
+        body = await read_body(dict(request.scope["headers"]), request.receive, max_body_bytes)
+        image = parse_image(request.headers.get("content-type", ""), body)
+        return {"result": predict_bytes(service, [image])[0]}
+
+    return app
+
+
+def main() -> None:
+    """Run the naive app until SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="module:factory")
+    parser.add_argument("--model-path", required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=1, help="of the model")
+    asked = parser.parse_args()
+    die_with_parent()
+    service = load_service(asked.model, asked.model_path, threads=asked.threads)
+    warm_up(service, (1,))
+    serve_app(build_naive_app(service), asked.host, asked.port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""The OpenAPI description of the hot path, and a page that shows it without fetching anything."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any
+
+from scalelab.serve.protocol import IMAGE_BYTES, IMAGE_SHAPE, MAX_WAIT_S, STATUSES
+
+_RESULT = {"pin": "560001", "digits": [5, 6, 0, 0, 0, 1], "confidence": 0.93, "district": "Bengaluru"}
+_TASK_ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+_DONE = {"task_id": _TASK_ID, "status": "done", "result": _RESULT, "batch": 4, "attempts": 1}
+_TASK = {
+    "type": "object",
+    "required": ["task_id", "status"],
+    "properties": {
+        "task_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+        "status": {"type": "string", "enum": list(STATUSES)},
+        "result": {"type": "object", "description": "if done"},
+        "error": {"type": "string", "description": "if failed or expired"},
+        "batch": {"type": "integer", "description": "how many images ran together"},
+        "attempts": {"type": "integer", "description": "deliveries to a worker"},
+    },
+}
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "hint"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what is wrong, with the value"},
+        "hint": {"type": "string", "description": "the next step"},
+    },
+}
+_WAIT = {
+    "name": "wait_s",
+    "in": "query",
+    "description": "wait so many seconds for the answer",
+    "schema": {"type": "number", "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},
+    "example": 1,
+}
+_DEADLINE = {
+    "name": "deadline_s",
+    "in": "query",
+    "description": "after so many seconds in the queue the task is dropped",
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+}
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "the same key again names the same task: a repeated request is not run twice",
+    "schema": {"type": "string", "maxLength": 200},
+}
+_BODY = {
+    "required": True,
+    "content": {
+        "application/octet-stream": {
+            "schema": {
+                "type": "string",
+                "format": "binary",
+                "minLength": IMAGE_BYTES,
+                "maxLength": IMAGE_BYTES,
+            }
+        },
+        "image/png": {"schema": {"type": "string", "format": "binary"}},
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["image"],
+                "additionalProperties": False,
+                "properties": {"image": {"type": "string", "format": "byte"}},
+            },
+            "example": {"image": f"<base64 of a PNG or of {IMAGE_BYTES} bytes>"},
+        },
+    },
+}
+_WHY = {
+    400: "a query, key or JSON that cannot be read",
+    404: "no such task, or its result expired",
+    413: "the body is too large",
+    415: "the content type is not understood",
+    422: f"no image of {IMAGE_SHAPE[0]} x {IMAGE_SHAPE[1]}, or a key that was used for another one",
+    429: "the queue is full: see Retry-After",
+    503: "the broker is away: see Retry-After",
+}
+
+
+def _answers(*problems: int, **good: tuple[str, Any]) -> dict[str, Any]:
+    answers: dict[str, Any] = {
+        status.lstrip("_"): {
+            "description": what,
+            "content": {"application/json": {"schema": _TASK, "example": example}},
+        }
+        for status, (what, example) in good.items()
+    }
+    for status in problems:
+        content = {"application/problem+json": {"schema": _PROBLEM}}
+        answers[str(status)] = {"description": _WHY[status], "content": content}
+    return answers
+
+
+_POST = {
+    "summary": "Read a PIN code",
+    "description": f"{IMAGE_SHAPE[0]} x {IMAGE_SHAPE[1]} pixels, 0 = paper, 255 = ink.",
+    "parameters": [_WAIT, _DEADLINE, _KEY],
+    "requestBody": _BODY,
+    "responses": _answers(
+        400,
+        413,
+        415,
+        422,
+        429,
+        503,
+        _200=("answered within wait_s", _DONE),
+        _500=("the model failed on this image, within wait_s", {"task_id": _TASK_ID, "status": "failed"}),
+        _504=("its deadline passed within wait_s", {"task_id": _TASK_ID, "status": "expired"}),
+        _202=("queued; Location names the task", {"task_id": _TASK_ID, "status": "queued"}),
+    ),
+}
+_GET = {
+    "summary": "Fetch status and result of a task",
+    "parameters": [
+        {
+            "name": "task_id",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string"},
+            "example": _TASK_ID,
+        },
+        _WAIT,
+    ],
+    "responses": _answers(400, 404, 503, _200=("the task as it stands", _DONE)),
+}
+_NAIVE = {
+    "summary": "Read a PIN code in this very process",
+    "requestBody": _BODY,
+    "responses": _answers(400, 413, 415, 422, _200=("the answer", {"result": _RESULT})),
+}
+HOT_PATHS = {
+    "post": ("/v1/pins", "post", _POST),
+    "get": ("/v1/pins/{task_id}", "get", _GET),
+    "naive": ("/v1/pins", "post", _NAIVE),
+}
+"""name -> path, method, operation; merged into what FastAPI knows of its own routes"""
+
+
+def render_page(document: dict[str, Any]) -> str:
+    """Return the OpenAPI document as one HTML page without scripts, styles or fonts from elsewhere."""
+    parts = [
+        f"<h1>{html.escape(document['info']['title'])}</h1>",
+        '<p><a href="/openapi.json">OpenAPI</a></p>',
+    ]
+    for path, operations in sorted(document["paths"].items()):
+        for method, operation in operations.items():
+            parts.append(f"<h2><code>{method.upper()} {html.escape(path)}</code></h2>")
+            parts.append(f"<p>{html.escape(operation.get('summary', ''))}. {_text(operation)}</p><table>")
+            for parameter in operation.get("parameters", []):
+                parts.append(_row(f"{parameter['in']} {parameter['name']}", _text(parameter)))
+            for kind in operation.get("requestBody", {}).get("content", {}):
+                parts.append(_row("body", kind))
+            for status, answer in operation["responses"].items():
+                content = next(iter(answer.get("content", {}).values()), {})
+                example = f" {json.dumps(content['example'])}" if "example" in content else ""
+                parts.append(_row(status, answer["description"] + example))
+            parts.append("</table>")
+    body = "\n".join(parts)
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>API</title>
+<style>body{{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
+th{{text-align:left;vertical-align:top;padding-right:1rem;white-space:nowrap}}td{{overflow-wrap:anywhere}}</style>
+{body}
+<h2>Try it</h2><pre>curl --data-binary @image.png -H 'Content-Type: image/png' 'http://HOST:PORT/v1/pins?wait_s=1'</pre>
+</html>"""
+
+
+def _text(described: dict[str, Any]) -> str:
+    return str(described.get("description", ""))
+
+
+def _row(name: str, text: str) -> str:
+    return f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"

@@ -1,0 +1,74 @@
+"""All settings of a stack in one frozen value, as a file between the processes."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from scalelab.core.errors import ConfigError
+from scalelab.serve.batching import BatchPolicy
+from scalelab.serve.broker import BrokerLimits, check_url
+from scalelab.serve.protocol import MAX_BODY_BYTES
+from scalelab.serve.service import DEFAULT_MODEL, check_model
+
+BROKER_VARIABLE = "SCALELAB_BROKER"
+"""the broker's URL goes by environment: command lines and files are seen by others, and it has a password"""
+
+
+@dataclass(frozen=True)
+class StackSettings:
+    """What `scalelab serve up` can be told."""
+
+    model_path: str
+    model: str = DEFAULT_MODEL
+    """``module:factory``"""
+    workers: int = 1
+    threads: int = 1
+    """of the model, per worker: two processes of one thread beat one of two"""
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0 takes a free one"""
+    naive: bool = False
+    """the model inside the web server, and nothing else: the baseline"""
+    queue: str = "pins"
+    """stacks of the same queue on the same broker share their work"""
+    max_body_bytes: int = MAX_BODY_BYTES
+    deadline_s: float = 600.0
+    """for tasks that come without one of their own"""
+    policy: BatchPolicy = field(default_factory=BatchPolicy)
+    limits: BrokerLimits = field(default_factory=BrokerLimits)
+
+    def check(self, broker: str = "") -> None:
+        """Refuse what cannot work, before a process is started.
+
+        Raises:
+            ConfigError, DataError: the message names the value.
+        """
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"port {self.port} does not exist", hint="give 1 to 65535, or 0 for a free one")
+        if not 1 <= self.workers <= 64:
+            raise ConfigError(f"{self.workers} workers", hint="give 1 to 64; more than cores do not help")
+        check_model(self.model, self.model_path)
+        if broker:
+            check_url(broker)
+
+    def write(self, path: Path) -> None:
+        """Write the settings for the child processes."""
+        path.write_text(json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def read(cls, path: Path) -> StackSettings:
+        """Read what `write` wrote."""
+        fields = json.loads(path.read_text())
+        policy, limits = BatchPolicy(**fields.pop("policy")), BrokerLimits(**fields.pop("limits"))
+        return cls(**fields, policy=policy, limits=limits)
+
+
+def broker_url() -> str:
+    """Return the broker's URL that the stack gave to this child process."""
+    url = os.environ.get(BROKER_VARIABLE, "")
+    if not url:
+        raise ConfigError(f"{BROKER_VARIABLE} is not set", hint="start this process by `scalelab serve up`")
+    return url
