@@ -237,7 +237,7 @@ class BurstUser(Caller):
             wait_s = max(0.0, min(SPEC["follow_wait_s"], left_s))
             path = f"{location}{'&' if '?' in location else '?'}wait_s={wait_s:.3f}"
             outcome, response = self.call("GET", path, b"", {}, RECORDER.now() + wait_s + TIMEOUT_S)
-            status = read_status(response) if outcome == OK else ""
+            status = read_status(response)
             if status == DONE:
                 self.answered += 1
                 record(self.answers, RECORDER.now() - intended_s)
@@ -245,7 +245,7 @@ class BurstUser(Caller):
                 self.answered_with_error += 1
             elif left_s > 0:
                 self.promised.put((intended_s, location))
-                if outcome != OK and outcome != "HTTP 202":
+                if outcome not in (OK, "HTTP 202"):
                     gevent.sleep(0.1)  # the service is in trouble: do not hammer it
 
 
@@ -256,11 +256,12 @@ def find_location(response: Any) -> str:
 
 
 def read_status(response: Any) -> str:
-    """Return the ``status`` of a task's JSON; a 200 without one is an answer."""
+    """Return the ``status`` of a task's JSON, whatever the HTTP status; a 200 without one is an answer."""
     try:
-        return str(json.loads(response.content).get("status", DONE))
-    except (ValueError, AttributeError):
-        return ""
+        status = json.loads(response.content).get("status")
+    except (ValueError, AttributeError):  # no JSON, no object, or no response at all
+        status = None
+    return str(status) if status else DONE if response is not None and response.status_code == 200 else ""
 
 
 def report_to_locust(user: Caller, kind: str, latency_s: float, outcome: str) -> None:
