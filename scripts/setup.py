@@ -174,7 +174,7 @@ def drop_torn_installs(venv: Path) -> list:
 def run_pip(command: list, venv: Path, steps: Steps) -> None:
     """Run pip, show the lines that matter and a sign of life, keep everything in a log."""
     log_path = venv / "setup.log"
-    tail = deque(maxlen=12)  # type: deque
+    tail = deque(maxlen=100)  # type: deque
     settings = dict(
         os.environ, PIP_DEFAULT_TIMEOUT=os.environ.get("PIP_DEFAULT_TIMEOUT", "60"), PYTHONUNBUFFERED="1"
     )
@@ -210,7 +210,7 @@ def run_pip(command: list, venv: Path, steps: Steps) -> None:
         finally:
             ended.set()
     if code != 0:
-        print("\n".join(f"  pip: {line}" for line in tail), file=sys.stderr)
+        print("\n".join(f"  pip: {line}" for line in list(tail)[-8:]), file=sys.stderr)
         raise CannotGoOn(
             f"pip ended with exit code {code} (all of its output: {log_path})", pip_hint("\n".join(tail))
         )
@@ -232,9 +232,9 @@ def pip_hint(output: str) -> str:
         for sign in ("connection", "timed out", "timeout", "name resolution", "getaddrinfo", "ssl")
     ):
         return f"the network or the package index did not answer: check it (and a proxy's settings), {AGAIN}"
-    if "no matching distribution" in low or "could not find a version" in low:
+    if any(sign in low for sign in ("no matching dist", "could not find a version", "resolutionimpossible")):
         return (
-            "no build for this Python and system, or the package index was not reached: try another Python "
+            "no build for this Python and system, or the package index did not answer: try another Python "
             f"(--python), or check the network, {AGAIN}"
         )
     return f"see pip's lines above, {AGAIN}"

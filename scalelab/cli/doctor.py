@@ -140,6 +140,8 @@ def _show(machine: dict[str, Any], checks: list[Any], rungs: list[Any], extras: 
                 name = row.name if title == "rungs" else f"extra {row.name}"
                 rows.append(("[yellow]no", name, f"lacks {', '.join(row.missing[:3])}{more}", row.remedy))
     table = Table.grid(padding=(0, 2))
+    for _ in range(3):
+        table.add_column(overflow="fold")  # a path cut short could not be copied
     for sign, name, text, remedy in rows:
         table.add_row(sign, name, escape(text) + (f"\n[bold]-> {escape(remedy)}" if remedy else ""))
     Console(highlight=False).print(table)
