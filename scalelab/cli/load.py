@@ -139,7 +139,8 @@ def knee(
               help="An accepted request without an answer so long after the burst is lost [s].")  # fmt: skip
 def burst(
     url: str | None, path: str, body_files: tuple[Path, ...], headers: tuple[str, ...], method: str,
-    seed: int, as_json: bool, rate: float, duration_s: float, accept_timeout_s: float, collect_timeout_s: float,
+    seed: int, as_json: bool, rate: float, duration_s: float, accept_timeout_s: float,
+    collect_timeout_s: float,
 ) -> None:  # fmt: skip
     """Send a burst and follow every accepted request to its answer; exit with 5 if one was lost."""
     from scalelab.loadtest import run_burst

@@ -1,0 +1,138 @@
+"""Percentiles with their n, infinite latency, and what a result says of itself."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from scalelab.core.errors import ConfigError
+from scalelab.loadtest import LatencyHistogram, LoadResult
+from scalelab.loadtest.recorder import OK, REJECTED, TIMEOUT, Recorder, buckets, new_histogram, record
+
+
+def histogram(values_s, unanswered=0):
+    into = new_histogram()
+    for value in values_s:
+        record(into, value)
+    return LatencyHistogram(tuple((us / 1e6, n) for us, n in buckets(into)), unanswered)
+
+
+def result(*, ok=200, unanswered=0, p95_s=0.1, lag_s=0.0, cpu=0.2, rejected=0):
+    return LoadResult(
+        mode="open", offered_rate_per_s=100.0, users=None, warmup_s=0.0, duration_s=2.0, started_at_s=0.0,
+        sent=ok + unanswered + rejected, ok=ok, rejected=rejected,
+        errors={"timeout": unanswered} if unanswered else {}, unanswered=unanswered, throughput_per_s=100.0,
+        latency=LatencyHistogram(((p95_s, ok),), unanswered), lag=LatencyHistogram(((lag_s, ok),)),
+        generator_cpu_share=cpu, peak_in_flight=5, mean_in_flight=10.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("percent", [50, 90, 95, 99])
+def test_percentiles_equal_those_of_the_values_to_three_digits(percent):
+    values_s = np.random.default_rng(0).lognormal(-4, 1.5, 3000)
+    exact_s = np.sort(values_s)[math.ceil(percent / 100 * 3000) - 1]
+    assert histogram(values_s).percentile(percent) == pytest.approx(exact_s, rel=2e-3)
+
+
+@pytest.mark.parametrize(("percent", "n"), [(95, 19), (99, 99)])
+def test_a_percentile_of_too_few_requests_is_refused(percent, n):
+    with pytest.raises(ConfigError, match=f"p{percent} of {n} requests"):
+        histogram([0.01] * n).percentile(percent)
+
+
+def test_unanswered_requests_are_slower_than_any_answer():
+    assert histogram([0.01] * 94, unanswered=6).percentile(95) == math.inf
+    assert histogram([0.01] * 94, unanswered=6).percentile(50) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_n_counts_the_unanswered():
+    assert histogram([0.01] * 94, unanswered=6).n == 100
+
+
+def test_a_result_without_numbers_is_still_json():
+    text = json.dumps(result(ok=3, unanswered=97).to_json(), allow_nan=False)
+    assert "never answered" in text
+
+
+def test_metrics_leave_out_what_is_infinite_or_has_too_few_requests():
+    names = {m.name for m in result(ok=60, unanswered=40).metrics()}
+    assert "latency_p50" in names
+    assert "latency_p95" not in names
+    assert "latency_p99" not in {m.name for m in result(ok=50).metrics()}
+
+
+def test_little_holds_for_steady_numbers():
+    assert result(p95_s=0.1).littles_law_ratio == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("lag_s", "p95_s", "cpu", "is_bottleneck"),
+    [(0.0, 0.1, 0.2, False), (0.08, 0.1, 0.2, True), (0.08, 5.0, 0.2, False), (0.0, 0.1, 0.95, True)],
+    ids=["quiet", "late", "late but the service is slower", "cpu"],
+)
+def test_a_generator_that_is_the_bottleneck_says_so(lag_s, p95_s, cpu, is_bottleneck):
+    found = result(lag_s=lag_s, p95_s=p95_s, cpu=cpu)
+    assert found.generator_is_bottleneck is is_bottleneck
+    assert bool(found.warnings()) is is_bottleneck
+
+
+class FakeClock:
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def recorder(clock):
+    return Recorder(1.0, 2.0, clock=clock)
+
+
+def send(recorder, clock, at_s, takes_s, outcome):
+    clock.now_s = at_s
+    recorder.begin(at_s)
+    clock.now_s = at_s + takes_s
+    recorder.end(at_s, outcome)
+
+
+def test_what_was_meant_for_the_warm_up_is_not_counted(recorder, clock):
+    for at_s in (0.2, 0.9, 1.5, 2.9, 3.1):
+        send(recorder, clock, at_s, 0.01, OK)
+    assert recorder.report()["sent"] == 2
+
+
+def test_every_request_is_in_exactly_one_count(recorder, clock):
+    outcomes = [OK, REJECTED, TIMEOUT, "HTTP 500", OK, "connection refused"]
+    for number, outcome in enumerate(outcomes):
+        send(recorder, clock, 1.1 + number / 10, 0.01, outcome)
+    report = recorder.report()
+    assert report["sent"] == report["ok"] + report["rejected"] + sum(report["errors"].values()) == 6
+    assert (report["ok"], report["rejected"], report["unanswered"]) == (2, 1, 2)
+
+
+def test_a_fast_error_is_no_fast_answer(recorder, clock):
+    send(recorder, clock, 1.5, 0.001, "HTTP 500")
+    send(recorder, clock, 1.6, 0.001, REJECTED)
+    assert recorder.report()["latency_us"] == []
+
+
+def test_latency_counts_from_the_intended_send(recorder, clock):
+    clock.now_s = 1.8  # the generator was 0.3 s late
+    recorder.begin(1.5, lag_s=0.3)
+    clock.now_s = 2.0
+    assert recorder.end(1.5, OK) == pytest.approx(0.5)
+    assert recorder.report()["latency_us"][0][0] == pytest.approx(500_000, rel=2e-3)
+    assert recorder.report()["lag_us"][0][0] == pytest.approx(300_000, rel=2e-3)
+
+
+def test_the_mean_in_flight_is_request_seconds_per_second(recorder, clock):
+    send(recorder, clock, 1.2, 0.5, OK)
+    send(recorder, clock, 2.0, 0.3, OK)
+    assert recorder.report()["mean_in_flight"] == pytest.approx(0.8 / 2.0)

@@ -1,0 +1,77 @@
+"""Targets: what is refused before any process is started."""
+
+import subprocess
+import sys
+
+import pytest
+
+from scalelab.core.errors import ConfigError, MissingDependency, RunFailed
+from scalelab.core.machine import free_port
+from scalelab.loadtest import Target, driver, run_burst, run_closed, run_open
+
+NOBODY = Target("http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000", "ftp://host", "http://", "http://host/path", "http://host?x=1"]
+)
+def test_what_is_no_address_is_named(url):
+    with pytest.raises(ConfigError, match="is no address of a service"):
+        Target(url)
+
+
+@pytest.mark.parametrize("path", ["v1/pins", "", "/a b"])
+def test_what_is_no_path_is_named(path):
+    with pytest.raises(ConfigError, match="is no path"):
+        Target("http://127.0.0.1:8000", path)
+
+
+def test_a_body_that_is_text_is_refused():
+    with pytest.raises(ConfigError, match="body 1 is of type str"):
+        Target("http://127.0.0.1:8000", "/", (b"x", "y"))
+
+
+def test_bodies_decide_the_method():
+    assert Target("http://h").method == "GET"
+    assert Target("http://h", "/", (b"x",)).method == "POST"
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: run_closed(NOBODY, 0, 1), "closed loop of 0 users"),
+        (lambda: run_closed(NOBODY, 2.5, 1), "closed loop of 2.5 users"),
+        (lambda: run_closed(NOBODY, 1, 0), "duration of 0"),
+        (lambda: run_open(NOBODY, 0, 1), "rate of 0"),
+        (lambda: run_open(NOBODY, -5, 1), "rate of -5"),
+        (lambda: run_open(NOBODY, 5, 0), "duration of 0"),
+        (lambda: run_open(NOBODY, 5, 1, -1), "warm-up of -1"),
+        (lambda: run_open(NOBODY, 5, 1, timeout_s=0), "timeout of 0"),
+        (lambda: run_open(NOBODY, 5, 1, connections=0), "0 connections"),
+        (lambda: run_burst(NOBODY, 0, 1), "rate of 0"),
+        (lambda: run_burst(NOBODY, 5, 1, during=(3, print)), "3 s is not within"),
+    ],
+)
+def test_a_value_that_cannot_be_run_is_named(call, named):
+    with pytest.raises(ConfigError, match=named):
+        call()
+
+
+def test_a_service_that_is_not_there_is_said_before_any_run():
+    with pytest.raises(RunFailed, match="nothing answers at"):
+        run_open(Target(f"http://127.0.0.1:{free_port()}"), 10, 1)
+
+
+def test_a_missing_locust_is_said_with_the_command(monkeypatch):
+    monkeypatch.setattr(driver, "is_installed", lambda module: False)
+    with pytest.raises(MissingDependency, match=r"scalelab\[load\]"):
+        run_open(NOBODY, 10, 1)
+
+
+@pytest.mark.slow
+def test_the_package_never_imports_locust_into_our_process():
+    code = (
+        "import sys; from scalelab.loadtest import *; import scalelab.cli.load; "
+        "sys.exit(any(m in sys.modules for m in ('locust', 'gevent')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
