@@ -4,6 +4,7 @@ BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 SUITE ?= labs/benchmarks/road.toml
 OUT ?= runs/bench
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lab bench lint format clean system-packages
@@ -27,8 +28,7 @@ lab: ## open the benchmark notebooks in JupyterLab
 
 bench: ## run a suite (SUITE=labs/benchmarks/road.toml) into OUT=runs/bench and write its report
 	@$(PYTHON) scripts/setup.py --extras bench
-	@$(BIN)/scalelab bench run $(SUITE) --out $(OUT)
-	@$(BIN)/scalelab bench report $(OUT)
+	@$(BIN)/scalelab bench run $(SUITE) --out $(OUT) $(BENCH_ARGS)
 
 lint: setup ## check style and formatting
 	@$(BIN)/ruff check .

@@ -118,7 +118,9 @@ def set_up(venv: Path, extras: list, finished: set, wanted_python: str) -> None:
             steps.say(
                 "  would save some 2.5 GB of CUDA libraries (set it and start again, if your pip draws them)"
             )
-        run_pip([*pip, *constraints, *(["--index-url", index] if index else []), "torch"], venv, steps)
+        # an index of torch builds has only some versions of its dependencies: those come with the next step
+        only_there = ["--index-url", index, "--no-deps"] if index else []
+        run_pip([*pip, *constraints, *only_there, "torch"], venv, steps)
     else:
         steps.next("install torch: not needed for these extras")
     steps.next(f"install scalelab {target} (some minutes the first time)")

@@ -39,6 +39,8 @@ def main() -> int:
             print(f"  {windows if os.name == 'nt' else mac if sys.platform == 'darwin' else debian}")
         return 1
     # RUNLEVEL=1: Debian's redis-server would otherwise start a service on port 6379
+    if "ubuntu" in os_release():
+        missing = [name.replace("chromium", "chromium-browser") for name in missing]
     apt = [*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"]
     options = ["-y", "-q", "--no-install-recommends", "-o", "Acquire::Retries=3"]
     if attempt([*apt, "update", "-q"]) and attempt([*apt, "install", *options, *missing]):
@@ -54,6 +56,15 @@ def root_prefix() -> "list | None":
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return []
     return ["sudo"] if shutil.which("sudo") else None
+
+
+def os_release() -> str:
+    """Return what the system says of itself; empty where it does not."""
+    try:
+        with open("/etc/os-release", encoding="utf-8") as file:
+            return file.read().lower()
+    except OSError:
+        return ""
 
 
 def attempt(command: list) -> bool:
