@@ -11,7 +11,7 @@ burst_factor: float = 5.0  # times the rate that the naive app holds
 slo_p95_s: float = 0.2  # latency target, from the intended send time [s]
 workers: int = 1  # processes that run the model, one thread each
 test_pins: int = 2000  # images of the test split
-instance: str = ""  # row of the price book; empty: its default
+instance: str = "aws.c5.large"  # row of the price book
 artifacts: str = ""  # folder shared by the rungs; empty: runs/demo/artifacts
 record_path: str = ""  # where to write the RunRecord; empty: show only
 
@@ -54,7 +54,8 @@ with running_stack(model_path=model, workers=workers) as stack:
 [(point.rate_per_s, point.verdict.value, point.result.p95_s) for point in knee.points], burst, stats
 
 # %%
-price = cost_per_million(knee.rate_per_s, instance or None)
+usd = cost_per_million(knee.rate_per_s, instance)
+inr = cost_per_million(knee.rate_per_s, instance, currency="INR")
 write_record(
     record_path,
     "decoupled",
@@ -65,8 +66,8 @@ write_record(
         *knee_metrics(knee),
         metric("model_bytes", "B", model.stat().st_size),
         metric("peak_memory", "B", sum(memory.values())),
-        metric("usd_per_million", "USD", price.usd),
-        metric("inr_per_million", "INR", price.inr),
+        metric("usd_per_million", "USD", usd.amount),
+        metric("inr_per_million", "INR", inr.amount),
     ],
     notes={
         "throughput_of": "requests, p95 < 200 ms",

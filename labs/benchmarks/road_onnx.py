@@ -7,7 +7,7 @@
 test_pins: int = 2000  # images of the test split
 min_iterations: int = 300  # single predictions that are timed (p99 needs 100)
 pairs: int = 15  # interleaved pairs for each ratio
-instance: str = ""  # row of the price book; empty: its default
+instance: str = "aws.c5.large"  # row of the price book
 artifacts: str = ""  # folder shared by the rungs; empty: runs/demo/artifacts
 record_path: str = ""  # where to write the RunRecord; empty: show only
 
@@ -49,7 +49,8 @@ one = test.images[:1]
 single_s = measure(lambda: session.predict(one), min_iterations=min_iterations, min_duration_s=1.0)
 speedup = {row.batch: row.speedup for row in rows if row.name == "onnx"}
 images_per_s = next(row.images_per_s for row in rows if row.name == "onnx" and row.batch == 32)
-price = cost_per_million(images_per_s, instance or None)
+usd = cost_per_million(images_per_s, instance)
+inr = cost_per_million(images_per_s, instance, currency="INR")
 write_record(
     record_path,
     "onnx",
@@ -63,8 +64,8 @@ write_record(
         metric("speedup_batch_1", "1", speedup[1].median),
         metric("speedup_batch_32", "1", speedup[32].median),
         metric("model_bytes", "B", export.bytes),
-        metric("usd_per_million", "USD", price.usd),
-        metric("inr_per_million", "INR", price.inr),
+        metric("usd_per_million", "USD", usd.amount),
+        metric("inr_per_million", "INR", inr.amount),
     ],
     notes={
         "throughput_of": "predictions, batch 32",
