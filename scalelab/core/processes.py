@@ -11,6 +11,7 @@ Three layers, since no single one works everywhere:
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,10 +61,11 @@ def start(
         output: where stdout and stderr go; None inherits.
 
     Raises:
-        RunFailed: the program does not exist.
+        RunFailed: the program or the folder `cwd` does not exist.
     """
     argv = [str(part) for part in command]
     if sys.platform == "linux" and not detached:
+        _check_program(argv[0], cwd, (env or {}).get("PATH"))
         argv = [sys.executable, "-I", "-S", "-c", _TRAMPOLINE, str(os.getpid()), *argv]
     flags: dict[str, Any] = (
         {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined]
@@ -80,8 +82,10 @@ def start(
             stderr=subprocess.STDOUT if output is not None else None,
             **flags,
         )
-    except FileNotFoundError as error:
-        raise RunFailed(f"cannot start {command[0]!r}: {error.strerror}", hint="is it installed?") from None
+    except OSError as error:
+        raise RunFailed(
+            f"cannot start {argv[0]!r}: {error.strerror}: {error.filename}", hint="is it installed?"
+        ) from None
 
 
 def run(
@@ -192,6 +196,7 @@ def die_with_parent() -> None:
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     parent = os.getppid()
+    is_alive(parent)  # imports psutil here: the thread must not be in an import when a short process ends
 
     def watch() -> None:
         while is_alive(parent) and os.getppid() == parent:
@@ -199,6 +204,13 @@ def die_with_parent() -> None:
         os._exit(143)
 
     threading.Thread(target=watch, name="die-with-parent", daemon=True).start()
+
+
+def _check_program(program: str, cwd: Path | None, path: str | None) -> None:
+    """Refuse here what the trampoline could only report as the program's own failure."""
+    where = str((cwd or Path()) / program) if os.path.dirname(program) else program
+    if shutil.which(where, path=path) is None:
+        raise RunFailed(f"cannot start {program!r}: no such program", hint="is it installed?")
 
 
 def _tree(pid: int) -> list[Any]:
