@@ -244,12 +244,10 @@ def main() -> None:
     import sys
     from pathlib import Path
 
-    from scalelab.core.processes import die_with_parent
     from scalelab.serve.broker import open_gateway_side
     from scalelab.serve.face import build_face, serve_app
     from scalelab.serve.settings import broker_url
 
-    die_with_parent()
     settings, port = StackSettings.read(Path(sys.argv[1])), int(sys.argv[2])
     name = os.urandom(6).hex()  # new at each start: answers for a gateway that died are not for this one
     broker = open_gateway_side(broker_url(), queue=settings.queue, name=name, limits=settings.limits)
@@ -259,4 +257,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from scalelab.serve.child import run_child
+
+    run_child(main)

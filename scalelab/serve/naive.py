@@ -14,7 +14,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 
-from scalelab.core.processes import die_with_parent
+from scalelab.serve.child import run_child
 from scalelab.serve.face import new_app, serve_app
 from scalelab.serve.gateway import read_body
 from scalelab.serve.protocol import MAX_BODY_BYTES, parse_image, parse_options
@@ -46,11 +46,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1, help="of the model")
     asked = parser.parse_args()
-    die_with_parent()
     service = load_service(asked.model, asked.model_path, threads=asked.threads)
     warm_up(service, (1,))
     serve_app(build_naive_app(service), asked.host, asked.port)
 
 
 if __name__ == "__main__":
-    main()
+    run_child(main)

@@ -110,6 +110,9 @@ def clean_stale(folder: Path) -> str:
     state = StackState.read(folder)
     if state is None:
         return ""
+    if state.phase == BROKEN:  # it could not start, said so, and ended what it had begun
+        (folder / "state.json").unlink()
+        return ""
     left = [name for name, child in state.children.items() if child.is_alive()]
     for name in left:
         stop_tree(state.children[name].pid, grace_s=1.0)

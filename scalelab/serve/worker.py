@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from scalelab.core.processes import die_with_parent
 from scalelab.serve.batching import BatchPolicy, predict_apart, wait_more_s
 from scalelab.serve.broker import Answer, BrokerAway, Delivery, WorkerSide, open_worker_side
+from scalelab.serve.child import run_child
 from scalelab.serve.protocol import DONE, EXPIRED, FAILED, answer
 from scalelab.serve.service import Service, load_service, predict_bytes, warm_up
 from scalelab.serve.settings import StackSettings, broker_url
@@ -121,8 +121,6 @@ def _beat_for_ever(broker: WorkerSide, every_s: float) -> None:
 
 def main() -> None:
     """Run one worker until SIGTERM."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    die_with_parent()
     settings, name = StackSettings.read(Path(sys.argv[1])), sys.argv[2]
     service = load_service(settings.model, settings.model_path, threads=settings.threads)
     warm_up(service, (1, settings.policy.max_batch))
@@ -138,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_child(main)
