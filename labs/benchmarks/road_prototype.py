@@ -84,7 +84,8 @@ write_record(
         "throughput_of": "predictions, batch 32",
         "training": asdict(config),
         "method": f"trained {training.seconds:.0f} s; eager torch, one thread; "
-        f"cost at the rate of batch 32, on {usd.instance}, {usd.kind}, {usd.region}, prices of {usd.prices_date}",
+        f"cost at the rate of batch 32 on {usd.instance} ({usd.kind}, {usd.region}), "
+        f"prices of {usd.prices_date}",
     },
     seed=seed,
 )
