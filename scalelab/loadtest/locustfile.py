@@ -7,6 +7,7 @@ the schedule and starts one greenlet per arrival, on time, whatever became of th
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -16,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
+from gevent.pool import Group
 from gevent.queue import Empty, Queue
 from geventhttpclient.client import HTTPClientPool
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
@@ -115,23 +117,25 @@ class Caller(FastHttpUser):
 
     def announce_start(self) -> None:
         """Set the zero of the schedule, and let the parent know."""
+        gc.collect()
+        gc.freeze()  # or the collector walks all of locust, 15 ms and more at a time, while sends are due
         RECORDER.restart()
         gevent.spawn(watch_generator)
         started = SPEC_PATH.parent / "started.partial"
         started.write_text(repr(RECORDER.started_at), encoding="utf-8")
         started.replace(SPEC_PATH.parent / "started")
 
-    def spawn_on_schedule(self, send: Any) -> list[Any]:
-        """Start ``send(intended_s, number)`` in a greenlet of its own at each arrival."""
-        greenlets = []
+    def send_on_schedule(self, send: Any) -> None:
+        """Run ``send(intended_s, number)`` in a greenlet of its own at each arrival; wait for the last one."""
+        sending = Group()
         for number, intended_s in enumerate(read_arrivals()):
             wait_s = intended_s - RECORDER.now()
             if wait_s > 0:
                 gevent.sleep(wait_s)
-            greenlets.append(gevent.spawn(send, intended_s, number))
+            sending.spawn(send, intended_s, number)
             if number % 64 == 63:
                 gevent.sleep(0)  # a generator that is behind must still let its greenlets run
-        return greenlets
+        sending.join()
 
 
 class OpenUser(Caller):
@@ -143,7 +147,7 @@ class OpenUser(Caller):
     def run_schedule(self) -> None:
         """Send everything, wait for the answers, write the result."""
         self.announce_start()
-        gevent.joinall(self.spawn_on_schedule(self.send))
+        self.send_on_schedule(self.send)
         self.finish(RECORDER.report())
 
     def send(self, intended_s: float, number: int) -> None:
@@ -191,7 +195,7 @@ class BurstUser(Caller):
         self.announce_start()
         # few followers, oldest promise first: long polls must not crowd out the burst itself
         followers = [gevent.spawn(self.follow) for _ in range(SPEC["followers"])]
-        gevent.joinall(self.spawn_on_schedule(self.send))
+        self.send_on_schedule(self.send)
         self.is_sending = False
         gevent.joinall(followers)
         names = ("accepted", "refused", "failures", "answered", "answered_with_error")
