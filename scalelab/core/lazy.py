@@ -20,7 +20,7 @@ def require(module: str, *, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is None or not module.startswith(error.name.split(".")[0]):
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise  # the package is there, but something that *it* needs is not
         raise MissingDependency(
             f"the package {module.split('.')[0]!r} is not installed", hint=f'pip install "scalelab[{extra}]"'

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from scalelab.core.errors import ResourceError
+from scalelab.core.errors import ConfigError, ResourceError
 from scalelab.core.units import format_bytes
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
@@ -122,8 +122,11 @@ def check_port(port: int, host: str = "127.0.0.1") -> None:
     """Make sure that nothing listens on `port`.
 
     Raises:
+        ConfigError: no port has this number.
         ResourceError: the port is taken.
     """
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"there is no port {port}", hint="ports are 1 to 65535; 0 takes a free one")
     with socket.socket() as probe:
         if sys.platform != "win32":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -153,20 +153,21 @@ def tree_memory(pid: int) -> int:
 
 
 def stop_tree(pid: int, *, grace_s: float = 5.0) -> None:
-    """End a process and its descendants: ask (SIGTERM), wait up to `grace_s`, then kill."""
-    import psutil
+    """End a process and its descendants: ask (SIGTERM), wait up to `grace_s`, then kill.
 
+    A child of ours stays for its `Popen` to reap, so that its exit code is not lost.
+    """
     processes = _tree(pid)
     if not processes:
         _kill_group(pid)
         return
     if grace_s > 0:
         _send(processes[:1], "terminate")
-        _, alive = psutil.wait_procs(processes, timeout=grace_s)
+        alive = _wait_gone(processes, grace_s)
         processes = list({process.pid: process for process in [*alive, *_tree(pid)]}.values())
     _send(processes, "kill")
     _kill_group(pid)
-    psutil.wait_procs(processes, timeout=5)
+    _wait_gone(processes, 5)
 
 
 def is_alive(pid: int, *, started_at: float | None = None) -> bool:
@@ -221,6 +222,26 @@ def _tree(pid: int) -> list[Any]:
         return [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _wait_gone(processes: Sequence[Any], timeout_s: float) -> list[Any]:
+    """Wait until the processes have ended; return those that have not.
+
+    Not `psutil.wait_procs`: that reaps our own children, and their `Popen` then reports exit code 0.
+    """
+    deadline = time.monotonic() + timeout_s
+    while (alive := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return alive
+
+
+def _runs(process: Any) -> bool:
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _send(processes: Sequence[Any], what: str) -> None:

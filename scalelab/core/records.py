@@ -7,6 +7,7 @@ line that a killed process left half-written is moved aside at the next append, 
 from __future__ import annotations
 
 import json
+import math
 import os
 import uuid
 import warnings
@@ -73,8 +74,25 @@ class RunRecord:
         raise DataError(f"the record of {self.subject!r} has no metric {name!r}", hint=f"it has: {names}")
 
     def to_json(self) -> str:
-        """Return the record as one line of JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        """Return the record as one line of JSON.
+
+        Raises:
+            DataError: a metric is NaN or infinite, or a parameter or note is no plain value.
+        """
+        for metric in self.metrics:
+            odd = [value for value in metric.values if not math.isfinite(value)]
+            if odd:
+                raise DataError(
+                    f"metric {metric.name!r} of {self.subject!r} holds {odd[0]}: that is no measurement",
+                    hint="leave it out, or record the point as failed",
+                )
+        try:
+            return json.dumps(asdict(self), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"the record of {self.subject!r} cannot be written: {error}",
+                hint="parameters and notes hold text, finite numbers, booleans, None, lists and dicts",
+            ) from None
 
     @classmethod
     def from_json(cls, line: str) -> RunRecord:
@@ -112,11 +130,16 @@ class RecordStore:
         self.path = Path(path)
 
     def append(self, record: RunRecord) -> None:
-        """Add one record: on return it is on the disk."""
+        """Add one record: on return it is on the disk.
+
+        Raises:
+            DataError: the record holds what JSON cannot; nothing was written.
+        """
+        line = record.to_json().encode() + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab+") as file, _locked(file):
             self._move_torn_line(file)
-            file.write(record.to_json().encode() + b"\n")
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
 

@@ -22,7 +22,9 @@ def format_milliseconds(seconds: float) -> str:
 
 def format_bytes(count: float) -> str:
     """Render a size in binary units: ``53.2 MiB``."""
-    for limit, scale, unit in ((1024, 1, "B"), (MIB, 1024, "KiB"), (GIB, MIB, "MiB")):
+    if abs(count) < 1024:
+        return f"{count:.0f} B"
+    for limit, scale, unit in ((MIB, 1024, "KiB"), (GIB, MIB, "MiB")):
         if abs(count) < limit:
             return f"{_three_digits(count / scale)} {unit}"
     return f"{_three_digits(count / GIB)} GiB"
