@@ -200,10 +200,9 @@ def run_pip(command: list, venv: Path, steps: Steps) -> None:
                 log.write(line + "\n")
                 tail.append(line)
                 text = line.strip()
-                last[1] = text[:90]
                 if text.startswith(SHOWN):
-                    last[0] = time.monotonic()
-                    steps.say(f"  {shortened(text)}")
+                    last[:] = time.monotonic(), shortened(text)
+                    steps.say(f"  {last[1]}")
             code = pip.wait()
         except BaseException:
             pip.terminate()
