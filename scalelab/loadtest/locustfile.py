@@ -126,7 +126,7 @@ class Caller(FastHttpUser):
         started.replace(SPEC_PATH.parent / "started")
 
     def send_on_schedule(self, send: Any) -> None:
-        """Run ``send(intended_s, number)`` in a greenlet of its own at each arrival; wait for the last one."""
+        """Run ``send(intended_s, number)`` in its own greenlet at each arrival; wait for the last one."""
         sending = Group()
         for number, intended_s in enumerate(read_arrivals()):
             wait_s = intended_s - RECORDER.now()
