@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -49,13 +49,17 @@ def doctor(as_json: bool) -> None:
         click.echo(json.dumps({"demo_can_run": can_run, "machine": machine, **plain}, indent=2))
     else:
         _show(machine, checks, rungs, extras)
-        blocking = [*(check.remedy for check in checks if check.is_needed and not check.is_ok), bench.remedy]
+        blocking = [
+            f"{check.name}: {check.remedy}" for check in checks if check.is_needed and not check.is_ok
+        ]
+        if not bench.is_ready:
+            blocking.append(f"packages ({_first_three(bench.missing)}): {bench.remedy}")
         if can_run:
             click.secho("The demo can run here: scalelab demo", fg="green")
         else:
             click.secho("The demo cannot run here yet:", fg="red")
-            for remedy in filter(None, blocking):
-                click.echo(f"  {remedy}")
+            for step in blocking:
+                click.echo(f"  {step}")
     raise SystemExit(0 if can_run else 2)
 
 
@@ -116,12 +120,17 @@ def _broker_binary() -> str:
     return str(find_server())
 
 
+def _first_three(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def _show(machine: dict[str, Any], checks: list[Any], rungs: list[Any], extras: list[Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from scalelab import __version__
+    from scalelab.core.requirements import how_to_install
     from scalelab.core.units import format_bytes
 
     flags = ", ".join(machine["flags"]) or "none known"
@@ -131,14 +140,19 @@ def _show(machine: dict[str, Any], checks: list[Any], rungs: list[Any], extras: 
     for check in checks:
         sign = "[green]ok" if check.is_ok else "[red]missing" if check.is_needed else "[yellow]note"
         rows.append((sign, check.name, check.found, check.remedy))
-    for title, found in (("rungs", rungs), ("extras", extras)):
-        ready = ", ".join(row.name for row in found if row.is_ready)
-        rows += [("[green]ok", title, ready, "")] if ready else []
-        for row in found:
-            if not row.is_ready:
-                more = f" and {len(row.missing) - 3} more" if len(row.missing) > 3 else ""
-                name = row.name if title == "rungs" else f"extra {row.name}"
-                rows.append(("[yellow]no", name, f"lacks {', '.join(row.missing[:3])}{more}", row.remedy))
+    rows += [("[green]ok", "rungs", ", ".join(row.name for row in rungs if row.is_ready) or "none", "")]
+    lacking: dict[tuple[Any, str], list[str]] = {}
+    for row in rungs:
+        if not row.is_ready:
+            lacking.setdefault((row.missing, row.remedy), []).append(row.name)
+    for (missing, remedy), names in lacking.items():
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        rows.append(
+            ("[yellow]no", "rungs", f"{', '.join(names)}: {', '.join(missing[:3])}{more} missing", remedy)
+        )
+    rows.append(("[green]ok", "extras", ", ".join(row.name for row in extras if row.is_ready) or "none", ""))
+    if absent := [row.name for row in extras if not row.is_ready]:
+        rows.append(("[yellow]no", "extras", ", ".join(absent), how_to_install(["NAME"])))
     table = Table.grid(padding=(0, 2))
     for _ in range(3):
         table.add_column(overflow="fold")  # a path cut short could not be copied

@@ -102,7 +102,7 @@ def test_missing_data_stop_the_demo_with_exit_code_2(monkeypatch, tmp_path):
     done = CliRunner().invoke(doctor, [], env={"COLUMNS": "400"})
     assert done.exit_code == 2
     assert "manifest.toml is missing" in done.output
-    assert "The demo cannot run here yet:\n  SCALELAB_DATASETS points to" in done.output
+    assert "The demo cannot run here yet:\n  data: SCALELAB_DATASETS points to" in done.output
 
 
 def test_a_missing_extra_stops_the_demo_with_exit_code_2(monkeypatch):
@@ -111,7 +111,7 @@ def test_a_missing_extra_stops_the_demo_with_exit_code_2(monkeypatch):
     )
     done = CliRunner().invoke(doctor, [])
     assert done.exit_code == 2
-    assert "papermill" in done.output
+    assert "packages (papermill): " in done.output
 
 
 def test_json_says_the_same_as_the_exit_code():
@@ -124,5 +124,8 @@ def test_json_says_the_same_as_the_exit_code():
     assert [row["name"] for row in said["rungs"]] == [rung.name for rung in RUNGS]
 
 
-def test_the_report_fits_on_a_page():
-    assert 10 < len(CliRunner().invoke(doctor, [], env={"COLUMNS": "80"}).output.splitlines()) < 45
+@pytest.mark.parametrize("names", [None, []], ids=["as it is", "nothing installed"])
+def test_the_report_fits_on_a_page(installed, names):
+    if names is not None:
+        installed(*names)
+    assert 10 < len(CliRunner().invoke(doctor, [], env={"COLUMNS": "80"}).output.splitlines()) < 40
