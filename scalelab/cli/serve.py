@@ -50,6 +50,7 @@ def up(
     from scalelab.serve.service import DEFAULT_MODEL
     from scalelab.serve.settings import StackSettings
     from scalelab.serve.stack import default_folder, start_stack
+    from scalelab.serve.state import clean_stale
 
     settings = StackSettings(
         model_path=str(model_path.resolve()),
@@ -66,6 +67,8 @@ def up(
     folder = default_folder()
     if _say_if_running(folder):
         return
+    if cleaned := clean_stale(folder):
+        click.echo(cleaned, err=True)
     if detach:
         stack = start_stack(settings, folder=folder, broker=broker, detached=True)
         _show(stack.state())
@@ -102,7 +105,7 @@ def status() -> None:
 def down() -> None:
     """End the service; queued tasks stay in its journal for the next `up`."""
     from scalelab.serve.stack import Stack, default_folder
-    from scalelab.serve.state import clean_stale, running, take_lock
+    from scalelab.serve.state import clean_stale, running
 
     folder = default_folder()
     state = running(folder)
@@ -110,18 +113,14 @@ def down() -> None:
         Stack(folder).stop()
         click.echo(f"ended the stack at {state.url} ({len(state.children) + 1} processes)")
         return
-    lock = take_lock(folder) if folder.exists() else None
-    if lock is not None:
-        with lock:
-            click.echo(clean_stale(folder) or f"nothing runs ({folder})")
-    else:
-        click.echo(f"nothing runs ({folder})")
+    cleaned = clean_stale(folder) if folder.exists() else ""
+    click.echo(cleaned or f"nothing runs ({folder})")
 
 
 def _run_here(settings: StackSettings, folder: Path, broker: str) -> None:
     import logging
 
-    from scalelab.serve.state import clean_stale, take_lock
+    from scalelab.serve.state import take_lock
     from scalelab.serve.supervisor import Supervisor, stop_on_signals
 
     lock = take_lock(folder)
@@ -129,8 +128,6 @@ def _run_here(settings: StackSettings, folder: Path, broker: str) -> None:
         _say_if_running(folder)
         return
     with lock:
-        if cleaned := clean_stale(folder):
-            click.echo(cleaned, err=True)
         logging.basicConfig(level=logging.WARNING, format="%(message)s")  # says who died and was restarted
         supervisor = Supervisor(settings, folder, broker=broker)
         stop_on_signals(supervisor)

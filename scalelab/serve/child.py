@@ -15,7 +15,7 @@ from scalelab.core.processes import die_with_parent
 def run_child(main: Callable[[], None]) -> None:
     """Run `main` as the whole life of this process: it ends with its parent, and its log says why it ended.
 
-    The process leaves by `os._exit`: the heartbeat and the runtimes' own threads may not be caught in the middle
+    The process leaves by `os._exit`: heartbeat and runtimes' threads may not be caught in the middle
     of the interpreter's last steps, which ended in a segmentation fault instead of the message.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")

@@ -39,6 +39,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _LOOK_AGAIN_S = 1.0
 """a waiting request looks itself after this time: its task may belong to another gateway"""
+_COUNTERS = ("accepted", "repeated", "answered", "failed", "rejected", "malformed")
 _PROBLEM_TYPE = (b"content-type", b"application/problem+json")
 _JSON_TYPE = (b"content-type", b"application/json")
 
@@ -49,7 +50,7 @@ class Gateway:
     def __init__(self, broker: GatewaySide, settings: StackSettings, *, name: str):
         self.broker, self._settings, self._name = broker, settings, name
         self.face: App | None = None
-        self.counts = dict.fromkeys(("accepted", "answered", "failed", "rejected", "malformed"), 0)
+        self.counts = dict.fromkeys(_COUNTERS, 0)
         self._rate = DrainRate()
         self._depth = 0
         self._put = SharedCall(self._put_all)
@@ -109,7 +110,7 @@ class Gateway:
         future = self._waiters.add(task.task_id) if options.wait_s else None
         try:
             placed = await self._place(Put(task, key, digest))
-            self.counts["accepted"] += 1
+            self.counts["accepted" if placed.task_id == task.task_id else "repeated"] += 1
             answer = b""
             if options.wait_s:
                 mine = future if placed.task_id == task.task_id else None  # else the key named an older task

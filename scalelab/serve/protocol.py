@@ -95,7 +95,8 @@ def queued_answer(task_id: str) -> bytes:
 
 def answer(task_id: str, status: str, **fields: Any) -> bytes:
     """Return the final answer about a task as one line of JSON."""
-    return json.dumps({"task_id": task_id, "status": status, **fields}, separators=(",", ":")).encode()
+    whole = {"task_id": task_id, "status": status, **fields}
+    return json.dumps(whole, separators=(",", ":"), allow_nan=False).encode()
 
 
 def is_task_id(text: str) -> bool:
@@ -110,6 +111,8 @@ def parse_options(query: bytes, *, allowed: tuple[str, ...] = ("wait_s", "deadli
     Raises:
         Problem: 400 for an unknown name, for no number, or for one out of range.
     """
+    if len(query) > 200:
+        raise Problem(400, f"a query string of {len(query)} bytes", hint=f"known: {', '.join(allowed)}")
     limits = {"wait_s": (0.0, MAX_WAIT_S), "deadline_s": (0.001, MAX_DEADLINE_S)}
     found: dict[str, float] = {}
     for name, text in parse_qsl(query.decode("latin-1"), keep_blank_values=True):

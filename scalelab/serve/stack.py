@@ -22,7 +22,7 @@ from scalelab.core.errors import RunFailed
 from scalelab.core.paths import runs_folder
 from scalelab.core.processes import start, stop_tree
 from scalelab.serve.settings import BROKER_VARIABLE, StackSettings
-from scalelab.serve.state import BROKEN, READY, StackState, running
+from scalelab.serve.state import BROKEN, READY, StackState, clean_stale, running
 from scalelab.serve.supervisor import READY_TIMEOUT_S, fetch_json
 
 _STOP_S = 60.0
@@ -117,8 +117,8 @@ def start_stack(settings: StackSettings, *, folder: Path, broker: str = "", deta
     if (state := running(folder)) is not None:
         raise RunFailed(f"a stack runs at {state.url} already", hint="scalelab serve down ends it")
     folder.mkdir(parents=True, exist_ok=True)
+    clean_stale(folder)
     settings.write(folder / "settings.json")
-    (folder / "state.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "scalelab.serve.supervisor", str(folder)]
     env = {BROKER_VARIABLE: broker} if broker else {}
     with (folder / "supervisor.log").open("ab") as output:

@@ -106,7 +106,18 @@ def running(folder: Path) -> StackState | None:
 
 
 def clean_stale(folder: Path) -> str:
-    """End what a killed run left and remove its state; call it with the lock held. Return what was done."""
+    """End what a killed run left and remove its state; return what was done, or an empty string.
+
+    Where a stack runs, nothing is touched.
+    """
+    lock = take_lock(folder)
+    if lock is None:
+        return ""
+    with lock:
+        return _clean(folder)
+
+
+def _clean(folder: Path) -> str:
     state = StackState.read(folder)
     if state is None:
         return ""

@@ -33,7 +33,9 @@ log = logging.getLogger("scalelab.supervisor")
 READY_TIMEOUT_S = 90.0
 """importing torch and loading a model on a busy laptop takes up to half a minute"""
 _POLL_S = 0.1
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"))
+_GRACE_S = 40.0
+"""longer than a request may wait for its answer"""
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass
@@ -60,8 +62,7 @@ class Supervisor:
         self._generation = 0
         self.stopping = threading.Event()
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-        if settings.port:
-            check_port(settings.port, settings.host)
+        check_port(settings.port, settings.host)
         self._port = settings.port or free_port(settings.host)
         self._state = StackState(STARTING, Child.of(os.getpid()), f"http://{host}:{self._port}")
 
@@ -135,7 +136,8 @@ class Supervisor:
             self._generation += 1  # a new name each time: the broker must not take it for the dead one
             known_as = f"{name}-{os.getpid()}-{self._generation}"
             argv = [*command, known_as]
-        with (self._folder / f"{name}.log").open("ab") as output:
+        mode = "ab" if name in self._members else "wb"  # a log tells of one run of the stack
+        with (self._folder / f"{name}.log").open(mode) as output:
             process = start(argv, env=env, output=output)
         failures = self._members[name].failures if name in self._members else 0
         self._members[name] = _Member(known_as, command, env, process, time.monotonic(), failures)
@@ -207,14 +209,18 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         """End the gateway first, so that nothing is accepted; the broker last, so that answers are stored."""
-        order = sorted(self._members, key=lambda name: (name == "broker", name.startswith("worker"), name))
-        for name in order:
-            stop_tree(self._members[name].process.pid, grace_s=40.0 if name == "gateway" else 10.0)
-            self._members[name].process.wait()
+        for wave in (("gateway", "naive"), ("worker",), ("broker",)):
+            members = [member for name, member in self._members.items() if name.startswith(wave)]
+            for member in members:
+                if member.process.poll() is None:
+                    member.process.terminate()  # all of a wave at once: each may have a batch to finish
+            for member in members:
+                stop_tree(member.process.pid, grace_s=_GRACE_S)
+                member.process.wait()
         self._members.clear()
 
     def _thread_limits(self) -> dict[str, str]:
-        return dict.fromkeys(_ONE_THREAD, str(self._settings.threads))
+        return dict.fromkeys(_THREAD_VARIABLES, str(self._settings.threads))
 
     def _write(self, **changes: Any) -> None:
         self._state = replace(self._state, broker=shown_url(self._broker), **changes)
@@ -244,7 +250,7 @@ def stop_on_signals(supervisor: Supervisor) -> None:
 
 def main() -> None:
     """Run the stack that FOLDER/settings.json describes until SIGTERM."""
-    from scalelab.serve.state import clean_stale, take_lock
+    from scalelab.serve.state import take_lock
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     folder = Path(sys.argv[1])
@@ -253,8 +259,6 @@ def main() -> None:
     lock = take_lock(folder)
     if lock is None:
         raise SystemExit(f"a stack runs in {folder} already")
-    if cleaned := clean_stale(folder):
-        log.warning("%s", cleaned)
     broker = os.environ.pop(BROKER_VARIABLE, "")
     settings = StackSettings.read(folder / "settings.json")
     try:

@@ -54,8 +54,8 @@ class Worker:
     def step(self, wait_s: float) -> int:
         """Take one batch and answer it; return how many tasks it had."""
         if self._clock() - self._last_take_over_s >= _IDLE_S:
-            while orphan := self._broker.take_over():  # alone: it may be what killed the worker before us
-                self._answer(orphan)
+            while not self.draining.is_set() and (orphan := self._broker.take_over()):
+                self._answer(orphan)  # alone: it may be what killed the worker before us
             self._last_take_over_s = self._clock()
         deliveries = self._collect(wait_s)
         self._answer(deliveries)
@@ -103,11 +103,18 @@ class Worker:
 
 def _final(delivery: Delivery, result: Any, batch: int) -> Answer:
     task_id = delivery.task.task_id
-    if isinstance(result, Exception):
-        reason = f"the model refused this image: {type(result).__name__}: {str(result)[:200]}"
-        body = answer(task_id, FAILED, error=reason, attempts=delivery.attempt)
-        return Answer(delivery, body, dead_letter=reason)
-    return Answer(delivery, answer(task_id, DONE, result=result, batch=batch, attempts=delivery.attempt))
+    try:
+        if not isinstance(result, Exception):
+            body = answer(task_id, DONE, result=result, batch=batch, attempts=delivery.attempt)
+            return Answer(delivery, body)
+    except (
+        TypeError,
+        ValueError,
+    ) as error:  # a result that is no JSON fails alone, like an image that is bad
+        result = error
+    reason = f"the model failed on this image: {type(result).__name__}: {str(result)[:200]}"
+    body = answer(task_id, FAILED, error=reason, attempts=delivery.attempt)
+    return Answer(delivery, body, dead_letter=reason)
 
 
 def _beat_for_ever(broker: WorkerSide, every_s: float) -> None:
