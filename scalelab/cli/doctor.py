@@ -146,10 +146,7 @@ def _show(machine: dict[str, Any], checks: list[Any], rungs: list[Any], extras: 
         if not row.is_ready:
             lacking.setdefault((row.missing, row.remedy), []).append(row.name)
     for (missing, remedy), names in lacking.items():
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        rows.append(
-            ("[yellow]no", "rungs", f"{', '.join(names)}: {', '.join(missing[:3])}{more} missing", remedy)
-        )
+        rows.append(("[yellow]no", "rungs", f"{', '.join(names)}: {_first_three(missing)} missing", remedy))
     rows.append(("[green]ok", "extras", ", ".join(row.name for row in extras if row.is_ready) or "none", ""))
     if absent := [row.name for row in extras if not row.is_ready]:
         rows.append(("[yellow]no", "extras", ", ".join(absent), how_to_install(["NAME"])))
