@@ -14,16 +14,24 @@ import numpy as np
 from scalelab.core.errors import ConfigError, did_you_mean
 
 KINDS = ("constant", "poisson")
+MOST_ARRIVALS = 5_000_000
 
 
 def schedule(kind: str, rate_per_s: float, duration_s: float, *, seed: int = 0) -> np.ndarray:
     """Return the arrival times of `kind` ``(n,) float64`` [s], ascending, all in ``[0, duration_s)``.
 
     Raises:
-        ConfigError: an unknown kind; a rate or duration that is not a positive number.
+        ConfigError: an unknown kind; a rate or duration that is not a positive number, or too many arrivals.
     """
     if kind not in KINDS:
         raise ConfigError(f"there is no arrival schedule {kind!r}", hint=did_you_mean(kind, KINDS))
+    check_positive("a rate", rate_per_s, "requests per second")
+    check_positive("a duration", duration_s, "seconds")
+    if rate_per_s * duration_s > MOST_ARRIVALS:
+        raise ConfigError(
+            f"{rate_per_s:g}/s for {duration_s:g} s are {rate_per_s * duration_s:,.0f} requests",
+            hint=f"one generator sends some thousand a second; at most {MOST_ARRIVALS:,} can be planned",
+        )
     if kind == "constant":
         return constant(rate_per_s, duration_s)
     return poisson(rate_per_s, duration_s, seed=seed)

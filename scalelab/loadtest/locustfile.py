@@ -99,6 +99,8 @@ class Caller(FastHttpUser):
             return "malformed answer", None
         except OSError as error:
             return f"connection failed ({error.strerror or type(error).__name__})", None
+        except Exception as error:  # whatever it is: a request that is sent must be counted
+            return f"client error ({type(error).__name__})", None
         status = response.status_code
         return (OK if status in SPEC["ok_statuses"] else f"HTTP {status}"), response
 

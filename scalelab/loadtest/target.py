@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -12,6 +13,9 @@ from urllib.parse import urlsplit
 from scalelab.core.errors import ConfigError, RunFailed
 
 _CONNECT_TIMEOUT_S = 3.0
+_PATH = re.compile(r"/([\x21-\x2e\x30-\x7e][\x21-\x7e]*)?")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,24 @@ class Target:
         object.__setattr__(self, "headers", dict(self.headers))
         object.__setattr__(self, "ok_statuses", tuple(self.ok_statuses))
         object.__setattr__(self, "method", (self.method or ("POST" if self.bodies else "GET")).upper())
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
+        if not _is_address(self.url):
             raise ConfigError(
                 f"{self.url!r} is no address of a service",
                 hint="give scheme, host and port only, such as http://127.0.0.1:8000; the rest is the path",
             )
-        if not self.path.startswith("/") or any(c.isspace() for c in self.path):
-            raise ConfigError(f"{self.path!r} is no path of a URL", hint="start it with /, without spaces")
+        if not _PATH.fullmatch(self.path):
+            raise ConfigError(
+                f"{self.path!r} is no path of a URL",
+                hint="start it with one /; write spaces and accents as %20",
+            )
+        if not _TOKEN.fullmatch(self.method):
+            raise ConfigError(f"{self.method!r} is no HTTP method", hint="GET and POST are")
+        for name, value in self.headers.items():
+            if not (_TOKEN.fullmatch(str(name)) and _VALUE.fullmatch(str(value))):
+                raise ConfigError(
+                    f"{name}: {value!r} is no header",
+                    hint="names are ASCII words, values are one line of text",
+                )
         for number, body in enumerate(self.bodies):
             if not isinstance(body, bytes):
                 raise ConfigError(
@@ -61,11 +75,7 @@ class Target:
         """Host and port."""
         parts = urlsplit(self.url)
         assert parts.hostname
-        try:
-            port = parts.port
-        except ValueError:
-            raise ConfigError(f"{self.url!r} has no valid port", hint="a port is 1 to 65535") from None
-        return parts.hostname, port or (443 if parts.scheme == "https" else 80)
+        return parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
     def check_listening(self) -> None:
         """Make sure that something accepts connections there.
@@ -104,3 +114,12 @@ class Target:
             ) from None
         finally:
             connection.close()
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_bare = bool(parts.hostname) and not (parts.path or parts.query or parts.fragment)
+        return parts.scheme in ("http", "https") and is_bare and parts.port != 0
+    except ValueError:  # a port over 65535, half an IPv6 address
+        return False

@@ -59,6 +59,12 @@ def test_a_duration_of_zero_is_named(kind):
         schedule(kind, 10, 0)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_arrivals_than_memory_holds_are_refused(kind):
+    with pytest.raises(ConfigError, match="10,000,000,000 requests"):
+        schedule(kind, 1e9, 10)
+
+
 def test_a_misspelt_schedule_is_corrected():
     with pytest.raises(ConfigError, match="did you mean 'poisson'"):
         schedule("poison", 10, 1)

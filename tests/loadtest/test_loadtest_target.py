@@ -13,14 +13,23 @@ NOBODY = Target("http://127.0.0.1:9")
 
 
 @pytest.mark.parametrize(
-    "url", ["127.0.0.1:8000", "ftp://host", "http://", "http://host/path", "http://host?x=1"]
+    "url",
+    [
+        "127.0.0.1:8000",
+        "ftp://host",
+        "http://",
+        "http://host/path",
+        "http://host?x=1",
+        "http://h:99999",
+        "http://[::1",
+    ],
 )
 def test_what_is_no_address_is_named(url):
     with pytest.raises(ConfigError, match="is no address of a service"):
         Target(url)
 
 
-@pytest.mark.parametrize("path", ["v1/pins", "", "/a b"])
+@pytest.mark.parametrize("path", ["v1/pins", "", "/a b", "//host/path", "/ä"])
 def test_what_is_no_path_is_named(path):
     with pytest.raises(ConfigError, match="is no path"):
         Target("http://127.0.0.1:8000", path)
@@ -29,6 +38,17 @@ def test_what_is_no_path_is_named(path):
 def test_a_body_that_is_text_is_refused():
     with pytest.raises(ConfigError, match="body 1 is of type str"):
         Target("http://127.0.0.1:8000", "/", (b"x", "y"))
+
+
+@pytest.mark.parametrize("headers", [{"X Y": "1"}, {"X": "a\r\nY: b"}, {"X": "ü"}], ids=str)
+def test_a_header_that_cannot_be_sent_is_refused(headers):
+    with pytest.raises(ConfigError, match="is no header"):
+        Target("http://h", "/", (), headers)
+
+
+def test_a_method_that_is_none_is_named():
+    with pytest.raises(ConfigError, match="'P ST' is no HTTP method"):
+        Target("http://h", method="p st")
 
 
 def test_bodies_decide_the_method():
