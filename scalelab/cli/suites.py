@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 
 def run_and_show(
-    suite_path: Path, *, out: Path | None, tier: str, fresh: bool, open_page: bool = False
+    suite_path: Path, *, out: Path | None, tier: str, fresh: bool, open_page: bool = False, gate: bool = False
 ) -> None:
     """Run a suite with a progress display, print its table, build its page; exit 4 if a point broke."""
     from scalelab.bench import build_report, load_suite, run_suite
+    from scalelab.bench.road import read_claims
     from scalelab.core.paths import runs_folder
+    from scalelab.core.records import RecordStore
 
     suite = load_suite(suite_path, tier=tier)
     folder = out or runs_folder() / suite.name
@@ -34,6 +36,11 @@ def run_and_show(
         broken = [name for name, status in result.statuses.items() if status in ("failed", "skipped")]
         click.secho(f"did not finish: {', '.join(broken)} (the page says why)", fg="red", err=True)
         raise SystemExit(4)
+    records = RecordStore(folder / "records.jsonl").read()
+    failed = [claim["claim"] for claim in read_claims(records) if claim["verdict"] == "FAIL"] if gate else []
+    if failed:
+        click.secho(f"{len(failed)} claims failed: {'; '.join(failed)}", fg="red", err=True)
+        raise SystemExit(1)
 
 
 def show_table(folder: Path) -> None:
