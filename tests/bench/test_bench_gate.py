@@ -10,7 +10,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 BODY = """
 from scalelab.bench import claim, write_record
-write_record(record_path, "t", parameters={}, metrics=[], notes={"claims": [claim("x is small", x < 5, f"x = {x}")]})
+claims = [claim("x is small", x < 5, f"x = {x}")]
+write_record(record_path, "t", parameters={}, metrics=[], notes={"claims": claims})
 """
 
 
