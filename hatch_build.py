@@ -1,4 +1,4 @@
-"""Put the data and the benchmark notebooks inside a wheel; an editable install reads them from the checkout."""
+"""Put the data and the benchmark notebooks inside a wheel; an editable install reads the checkout's."""
 
 from typing import Any
 
