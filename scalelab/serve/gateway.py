@@ -35,6 +35,7 @@ Scope, Receive, Send = (
     Callable[[], Awaitable[dict[str, Any]]],
     Callable[[Any], Awaitable[None]],
 )
+Waiting = asyncio.Future["bytes | None"]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _LOOK_AGAIN_S = 1.0
@@ -125,15 +126,20 @@ class Gateway:
 
     async def _get(self, scope: Scope, task_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         options = parse_options(scope["query_string"], allowed=("wait_s",))
-        answer = await self._look_up_one(task_id) if is_task_id(task_id) else None
-        if answer is None:
-            raise Problem(
-                404,
-                f"there is no task {task_id[:64]!r}",
-                hint=f"results are kept {self._settings.limits.result_ttl_s:g} s; POST /v1/pins makes a task",
-            )
-        if not answer and options.wait_s:
-            answer = await self._await_answer(task_id, options.wait_s, None)
+        future = self._waiters.add(task_id) if options.wait_s else None
+        try:
+            answer = await self._look_up_one(task_id) if is_task_id(task_id) else None
+            if answer is None:
+                raise Problem(
+                    404,
+                    f"there is no task {task_id[:64]!r}",
+                    hint=f"kept for {self._settings.limits.result_ttl_s:g} s; POST /v1/pins makes a task",
+                )
+            if not answer and future is not None:
+                answer = await self._await_answer(task_id, options.wait_s, future)
+        finally:
+            if future is not None:
+                self._waiters.drop(task_id, future)
         return 200, [_JSON_TYPE], answer or queued_answer(task_id)
 
     async def _place(self, put: Put) -> Placed:
@@ -157,20 +163,25 @@ class Gateway:
             )
         return placed
 
-    async def _await_answer(
-        self, task_id: str, wait_s: float, future: asyncio.Future[bytes | None] | None
-    ) -> bytes:
-        """Return the answer as soon as it is there, or nothing when the time is over."""
+    async def _await_answer(self, task_id: str, wait_s: float, future: Waiting | None) -> bytes:
+        """Return the answer as soon as it is there, or nothing when the time is over.
+
+        A `future` that was added before the task was queued hears of the answer. Without one the answer may
+        have come already: then look first. And look again now and then: it may go to another gateway.
+        """
         until_s = time.monotonic() + wait_s
+        answer: bytes | None = b""
         while True:
+            is_new = future is None
             future = future or self._waiters.add(task_id)
             left_s = until_s - time.monotonic()
             try:
-                answer = await self._waiters.wait(future, max(0.0, min(left_s, _LOOK_AGAIN_S)))
+                answer = await self._look_up_one(task_id) if is_new else b""
+                if not answer and left_s > 0:
+                    answer = await self._waiters.wait(future, min(left_s, _LOOK_AGAIN_S))
             finally:
                 self._waiters.drop(task_id, future)
-            answer = answer or await self._look_up_one(task_id)
-            if answer or left_s <= _LOOK_AGAIN_S:
+            if answer or left_s <= 0:
                 return answer or b""
             future = None
 

@@ -1,0 +1,101 @@
+import asyncio
+
+import pytest
+
+from scalelab.serve.pending import DrainRate, SharedCall, Waiters
+
+
+def test_calls_during_a_round_trip_share_the_next_one():
+    batches = []
+
+    async def main():
+        gate = asyncio.Event()
+
+        async def call(items):
+            batches.append(items)
+            await gate.wait()
+            return [item * 10 for item in items]
+
+        shared = SharedCall(call)
+        first = shared(1)
+        while not batches:
+            await asyncio.sleep(0)
+        others = [shared(item) for item in (2, 3, 4)]
+        gate.set()
+        return await asyncio.gather(first, *others)
+
+    assert asyncio.run(main()) == [10, 20, 30, 40]
+    assert batches == [[1], [2, 3, 4]]
+
+
+def test_a_round_trip_is_no_larger_than_its_limit():
+    batches = []
+
+    async def call(items):
+        batches.append(len(items))
+        return items
+
+    async def main():
+        shared = SharedCall(call, max_items=4)
+        return await asyncio.gather(*[shared(item) for item in range(10)])
+
+    assert asyncio.run(main()) == list(range(10))
+    assert batches == [4, 4, 2]
+
+
+def test_an_error_reaches_every_caller_and_the_next_call_works():
+    fails = [True]
+
+    async def call(items):
+        if fails.pop() if fails else False:
+            raise OSError("away")
+        return items
+
+    async def main():
+        shared = SharedCall(call)
+        first = await asyncio.gather(shared(1), shared(2), return_exceptions=True)
+        return first, await shared(3)
+
+    first, then = asyncio.run(main())
+    assert [type(one) for one in first] == [OSError, OSError]
+    assert then == 3
+
+
+def test_an_answer_reaches_all_who_wait_for_the_task_and_nobody_else():
+    async def main():
+        waiters = Waiters()
+        two, other = [waiters.add("a"), waiters.add("a")], waiters.add("b")
+        waiters.announce("a", b"done")
+        found = [await waiters.wait(future, 10) for future in two]
+        assert not other.done()
+        waiters.drop("b", other)
+        return found, len(waiters)
+
+    assert asyncio.run(main()) == ([b"done", b"done"], 0)
+
+
+def test_who_waited_long_enough_gets_nothing_and_is_forgotten():
+    async def main():
+        waiters = Waiters()
+        future = waiters.add("a")
+        answer = await waiters.wait(future, 0)
+        waiters.drop("a", future)
+        return answer, len(waiters)
+
+    assert asyncio.run(main()) == (None, 0)
+
+
+def test_retry_after_is_the_time_to_drain_half_of_the_queue():
+    now_s = [0.0]
+    rate = DrainRate(clock=lambda: now_s[0])
+    rate.note(1000)
+    now_s[0] = 4.0
+    rate.note(1400)
+    assert rate.per_second == pytest.approx(100)
+    assert rate.retry_after_s(depth=1000) == 5
+    assert rate.retry_after_s(depth=1) == 1
+    assert rate.retry_after_s(depth=1_000_000) == 60
+
+
+def test_retry_after_is_short_while_no_rate_is_known():
+    assert DrainRate().retry_after_s(depth=20_000) == 1

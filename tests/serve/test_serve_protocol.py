@@ -1,0 +1,152 @@
+import base64
+import json
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from scalelab.serve.protocol import (
+    DONE,
+    IMAGE_BYTES,
+    Problem,
+    Task,
+    answer,
+    check_length,
+    is_task_id,
+    parse_image,
+    parse_key,
+    parse_options,
+)
+
+RAW = bytes(range(256)) * 18 + bytes(96)
+
+
+def png(size=(168, 28), mode="L", data=None):
+    file = BytesIO()
+    picture = Image.frombytes("L", size, data) if data else Image.new(mode, size)
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def refused(kind, body):
+    with pytest.raises(Problem) as caught:
+        parse_image(kind, body)
+    assert caught.value.hint
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/octet-stream", RAW),
+        ("Application/Octet-Stream; charset=binary", RAW),
+        ("image/png", png(data=RAW)),
+        ("application/json", json.dumps({"image": base64.b64encode(RAW).decode()}).encode()),
+        ("application/json", json.dumps({"image": base64.b64encode(png(data=RAW)).decode()}).encode()),
+    ],
+)
+def test_every_kind_of_body_gives_the_same_image(kind, body):
+    assert parse_image(kind, body) == RAW
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_every_common_kind_of_png_is_read(mode):
+    assert len(parse_image("image/png", png(mode=mode))) == IMAGE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status", "named"),
+    [
+        ("", RAW, 415, "no content type"),
+        ("text/html", RAW, 415, "text/html"),
+        ("application/octet-stream", b"", 400, "empty"),
+        ("application/octet-stream", RAW[:-1], 422, "4703"),
+        ("application/octet-stream", png(), 422, "4704"),
+        ("image/png", b"GIF89a", 422, "no readable PNG"),
+        ("image/png", RAW, 422, "no readable PNG"),
+        ("image/png", png(data=RAW)[:100], 422, "no readable PNG"),
+        ("image/png", png((28, 168)), 422, "28 x 168"),
+        ("image/png", png((6000, 6000), "1"), 422, "6000 x 6000"),
+        ("image/png", png(mode="I;16"), 422, "I;16"),
+        ("application/json", b"{", 400, "not JSON"),
+        ("application/json", b"\xff\xfe", 400, "not JSON"),
+        ("application/json", b"[" * 60_000, 400, "not JSON"),
+        ("application/json", b"[]", 422, "list"),
+        ("application/json", b'{"picture": ""}', 422, "picture"),
+        ("application/json", b'{"image": "", "x": 1}', 422, "'x'"),
+        ("application/json", b'{"image": 7}', 422, "int"),
+        ("application/json", b'{"image": "?"}', 422, "base64"),
+        ("application/json", '{"image": "ü"}'.encode(), 422, "base64"),
+        ("application/json", b'{"image": "AAAA"}', 422, "3 bytes"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_its_value(kind, body, status, named):
+    problem = refused(kind, body)
+    assert problem.status == status
+    assert named in problem.message
+
+
+def test_a_problem_is_a_document_with_value_and_next_step():
+    document = json.loads(refused("text/html", RAW).body())
+    assert document["status"] == 415
+    assert document["title"] == "Unsupported Media Type"
+    assert "text/html" in document["detail"]
+    assert "image/png" in document["hint"]
+
+
+def test_a_body_over_the_limit_closes_the_connection():
+    with pytest.raises(Problem) as caught:
+        check_length(11, 10)
+    assert caught.value.status == 413
+    assert caught.value.headers == {"connection": "close"}
+    check_length(10, 10)
+
+
+def test_options_are_read():
+    options = parse_options(b"wait_s=1.5&deadline_s=20")
+    assert (options.wait_s, options.deadline_s) == (1.5, 20)
+    assert parse_options(b"").wait_s == 0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [b"wait_s=", b"wait_s=soon", b"wait_s=-1", b"wait_s=31", b"wait_s=nan", b"deadline_s=0", b"x" * 201],
+)
+def test_options_that_cannot_be_kept_are_refused(query):
+    with pytest.raises(Problem) as caught:
+        parse_options(query)
+    assert caught.value.status == 400
+
+
+def test_a_mistyped_option_is_refused_with_a_guess():
+    with pytest.raises(Problem, match="wait") as caught:
+        parse_options(b"wait=1")
+    assert "wait_s" in caught.value.hint
+
+
+@pytest.mark.parametrize("key", [b"", b"a" * 201, "é".encode(), b"a\tb"])
+def test_keys_that_cannot_be_kept_are_refused(key):
+    with pytest.raises(Problem, match="Idempotency-Key"):
+        parse_key(key)
+
+
+def test_no_key_is_no_key():
+    assert parse_key(None) == ""
+
+
+def test_a_task_comes_back_from_its_bytes():
+    task = Task("0f" * 16, RAW, "gateway-1", 12.5)
+    assert Task.unpack(task.pack()) == task
+
+
+def test_an_answer_is_one_line_of_json_that_begins_with_id_and_status():
+    line = answer("0f" * 16, DONE, result={"pin": "5\n6"})
+    assert b"\n" not in line
+    assert line.startswith(b'{"task_id":"' + b"0f" * 16 + b'","status":"done"')
+    with pytest.raises(ValueError, match="Out of range"):
+        answer("0f" * 16, DONE, result={"confidence": float("nan")})
+
+
+@pytest.mark.parametrize("text", ["", "0f", "0F" * 16, "../" * 11, "g" * 32])
+def test_what_is_no_task_id_is_known_without_the_broker(text):
+    assert not is_task_id(text)

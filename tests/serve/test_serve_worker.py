@@ -1,0 +1,150 @@
+"""The worker's loop against a broker that is a list."""
+
+import json
+
+import numpy as np
+import pytest
+import serve_fake_model
+
+from scalelab.core.errors import ConfigError, DataError
+from scalelab.serve.batching import BatchPolicy
+from scalelab.serve.broker import BrokerAway, Delivery
+from scalelab.serve.protocol import IMAGE_BYTES, Task
+from scalelab.serve.service import check_model, load_service, predict_bytes
+from scalelab.serve.worker import Worker
+
+GOOD = bytes([1]) * IMAGE_BYTES
+POISON = bytes([serve_fake_model.POISON]) * IMAGE_BYTES
+
+
+class ListBroker:
+    def __init__(self, *queued, orphans=()):
+        self.queued, self.orphans = list(queued), list(orphans)
+        self.answers, self.calls, self.away = {}, [], 0
+
+    def take(self, max_tasks, wait_s):
+        taken, self.queued = self.queued[:max_tasks], self.queued[max_tasks:]
+        return taken
+
+    def take_over(self):
+        return [self.orphans.pop(0)] if self.orphans else []
+
+    def finish(self, answers):
+        if self.away:
+            self.away -= 1
+            raise BrokerAway("away")
+        self.calls.append(len(answers))
+        self.answers.update(
+            {one.delivery.task.task_id: (json.loads(one.body), one.dead_letter) for one in answers}
+        )
+        return len(answers)
+
+
+def delivery(name, image=GOOD, attempt=1, is_expired=False):
+    return Delivery(Task(name, image, "g", 5.0), name, attempt, is_expired)
+
+
+def worker(broker, service=None, **policy):
+    return Worker(broker, service or serve_fake_model.FakeReader(), policy=BatchPolicy(**policy))
+
+
+def statuses(broker):
+    return {name: body["status"] for name, (body, _) in broker.answers.items()}
+
+
+def test_what_is_queued_runs_in_one_batch():
+    broker = ListBroker(*[delivery(f"t{n}", bytes([n]) * IMAGE_BYTES) for n in range(5)])
+    assert worker(broker).step(0) == 5
+    assert broker.calls == [5]
+    for n in range(5):
+        body, _ = broker.answers[f"t{n}"]
+        assert body["result"] == serve_fake_model.expected(bytes([n]) * IMAGE_BYTES)
+        assert (body["status"], body["batch"], body["attempts"]) == ("done", 5, 1)
+
+
+def test_a_batch_is_no_larger_than_its_policy():
+    broker = ListBroker(*[delivery(f"t{n}") for n in range(5)])
+    serving = worker(broker, max_batch=2)
+    assert [serving.step(0) for _ in range(3)] == [2, 2, 1]
+
+
+def test_a_poisoned_image_fails_alone_and_is_kept_for_people():
+    broker = ListBroker(*[delivery(f"t{n}", POISON if n == 3 else GOOD) for n in range(8)])
+    worker(broker).step(0)
+    assert statuses(broker) == {f"t{n}": "failed" if n == 3 else "done" for n in range(8)}
+    assert "poison" in broker.answers["t3"][1]
+
+
+def test_a_task_past_its_deadline_is_not_run():
+    broker = ListBroker(delivery("late", POISON, is_expired=True), delivery("good"))
+    worker(broker).step(0)
+    assert statuses(broker) == {"late": "expired", "good": "done"}
+    assert broker.answers["good"][0]["batch"] == 1
+    assert broker.answers["late"][1] == ""
+
+
+def test_what_a_dead_worker_held_runs_first_and_alone():
+    broker = ListBroker(delivery("new"), orphans=[delivery("o1", attempt=2), delivery("o2", attempt=2)])
+    worker(broker).step(0)
+    assert broker.calls == [1, 1, 1]
+    assert list(broker.answers) == ["o1", "o2", "new"]
+    assert broker.answers["o1"][0]["attempts"] == 2
+
+
+@pytest.mark.parametrize("result", [np.float32(1), float("nan"), {1, 2}])
+def test_a_result_that_is_no_json_fails_its_task_and_not_the_worker(result):
+    class Odd:
+        def predict_batch(self, images):
+            return [{"confidence": result} for _ in images]
+
+    broker = ListBroker(delivery("t"))
+    worker(broker, Odd()).step(0)
+    assert statuses(broker) == {"t": "failed"}
+
+
+def test_answers_are_kept_while_the_broker_is_away(monkeypatch):
+    monkeypatch.setattr("scalelab.serve.worker._RETRY_S", 0)
+    broker = ListBroker(delivery("t"))
+    broker.away = 3
+    worker(broker).step(0)
+    assert statuses(broker) == {"t": "done"}
+
+
+def test_a_draining_worker_takes_nothing_more():
+    broker = ListBroker(delivery("t"), orphans=[delivery("o")])
+    serving = worker(broker)
+    serving.draining.set()
+    serving.run()
+    assert broker.answers == {}
+
+
+def test_images_reach_the_model_in_their_shape():
+    seen = []
+
+    class Seeing:
+        def predict_batch(self, images):
+            seen.append(images)
+            return [{}] * len(images)
+
+    predict_bytes(Seeing(), [GOOD, POISON])
+    assert (seen[0].shape, seen[0].dtype) == ((2, 28, 168), np.uint8)
+    assert seen[0][1, 27, 167] == serve_fake_model.POISON
+
+
+@pytest.mark.parametrize("model", ["no_colon", ":make", "module:", "module:not a name"])
+def test_a_model_of_another_form_is_refused(model, tmp_path):
+    with pytest.raises(ConfigError, match="names no model factory"):
+        check_model(model, str(tmp_path))
+
+
+def test_a_missing_model_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"nix\.onnx") as caught:
+        load_service("serve_fake_model:make", str(tmp_path / "nix.onnx"))
+    assert "--model-path" in caught.value.hint
+
+
+@pytest.mark.parametrize("model", ["no_such_module_xyz:make", "serve_fake_model:no_such_factory"])
+def test_a_factory_that_does_not_exist_is_named(model, tmp_path):
+    (tmp_path / "m").write_text("good")
+    with pytest.raises(ConfigError, match="no_such"):
+        load_service(model, str(tmp_path / "m"))
