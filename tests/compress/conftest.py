@@ -32,7 +32,7 @@ def made(tmp_path_factory) -> Made:
     model = PinReader(width=512, channels=(2, 4, 4))
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     pins = compose_pins(64, split="train", seed=0)
-    for _ in range(12):
+    for _ in range(40):
         logits = model(torch.from_numpy(pins.images))
         loss = torch.nn.functional.cross_entropy(
             logits.flatten(0, 1), torch.from_numpy(pins.labels.astype(np.int64)).flatten()
