@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from scalelab.data.augment import Augmentation
     from scalelab.data.compose import PinImages, compose_pins
     from scalelab.data.digits import SPLITS, Digits, load_digits, split_indices
-    from scalelab.data.files import DataFile, read_verified, verify_all
+    from scalelab.data.files import DataFile, read_manifest, read_verified, verify_all
     from scalelab.data.picture import contact_sheet, to_png
     from scalelab.data.pins import Office, PinDirectory, load_pins
 
@@ -28,6 +28,7 @@ __all__ = [
     "contact_sheet",
     "load_digits",
     "load_pins",
+    "read_manifest",
     "read_verified",
     "split_indices",
     "to_png",
@@ -38,7 +39,7 @@ _HOMES = {
     "augment": ("Augmentation",),
     "compose": ("PinImages", "compose_pins"),
     "digits": ("SPLITS", "Digits", "load_digits", "split_indices"),
-    "files": ("DataFile", "read_verified", "verify_all"),
+    "files": ("DataFile", "read_manifest", "read_verified", "verify_all"),
     "picture": ("contact_sheet", "to_png"),
     "pins": ("Office", "PinDirectory", "load_pins"),
 }

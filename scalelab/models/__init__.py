@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from scalelab.core.lazy import require
+
 if TYPE_CHECKING:
     from scalelab.models.checkpoint import load_reader, save_reader
     from scalelab.models.reader import PinReader
@@ -25,5 +27,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     for module, names in _HOMES.items():
         if name in names:
+            if module != "score":
+                require("torch", extra="torch")
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

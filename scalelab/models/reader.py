@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from scalelab.core.errors import ConfigError
@@ -59,8 +58,8 @@ class PinReader(nn.Module):
         )
 
     def forward(self, images_NHW: Tensor) -> Tensor:
-        """Return logits ``(N, 6, 10) float32`` of ``(N, 28, 168) uint8`` images."""
-        x_N1HW = images_NHW.unsqueeze(1).to(torch.float32) * (1 / 255)
+        """Return logits ``(N, 6, 10)`` of ``(N, 28, 168) uint8`` images, in the type of the weights."""
+        x_N1HW = images_NHW.unsqueeze(1).to(self.stem[0].weight.dtype) * (1 / 255)
         logits: Tensor = self.head(self.stem(x_N1HW))
         return logits.reshape(-1, N_DIGITS, N_CLASSES)
 
