@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class Stack:
     """A stack that runs, known by its folder."""
 
     folder: Path
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    """the supervisor, where it is a child of this process"""
 
     @property
     def url(self) -> str:
@@ -89,14 +91,15 @@ class Stack:
     def stop(self) -> None:
         """End the stack: requests under way are answered, queued tasks stay in the broker's journal."""
         state = StackState.read(self.folder)
-        if state is None:
-            return
-        if state.supervisor.is_alive():
-            stop_tree(state.supervisor.pid, grace_s=_STOP_S)
-        for child in state.children.values():
-            if child.is_alive():
-                stop_tree(child.pid, grace_s=1.0)
-        (self.folder / "state.json").unlink(missing_ok=True)
+        if state is not None:
+            if state.supervisor.is_alive():
+                stop_tree(state.supervisor.pid, grace_s=_STOP_S)
+            for child in state.children.values():
+                if child.is_alive():
+                    stop_tree(child.pid, grace_s=1.0)
+            (self.folder / "state.json").unlink(missing_ok=True)
+        if self.process is not None:
+            self.process.wait()
 
 
 def default_folder() -> Path:
@@ -131,7 +134,7 @@ def start_stack(settings: StackSettings, *, folder: Path, broker: str = "", deta
         stop_tree(child.pid)
         child.wait()
         raise
-    return Stack(folder)
+    return Stack(folder, child)
 
 
 @contextmanager
