@@ -170,7 +170,7 @@ def writable_path(path: Path | str) -> Path:
     """Return `path` as a place for a new ``.onnx`` file, its folder made.
 
     Raises:
-        ConfigError: another suffix, or a folder stands there.
+        ConfigError: another suffix, a folder stands there, or its own folder cannot be made.
     """
     path = Path(path)
     if path.suffix != ".onnx":
@@ -179,7 +179,12 @@ def writable_path(path: Path | str) -> Path:
         )
     if path.is_dir():
         raise ConfigError(f"{path} is a folder", hint="give the name of a file in it")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot make {path.parent}: {error.strerror}", hint="choose another folder"
+        ) from None
     return path
 
 

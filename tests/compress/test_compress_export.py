@@ -105,10 +105,11 @@ def test_a_model_with_other_logits_is_refused_by_its_shape(tmp_path):
         export_onnx(Tiny(outputs=12), tmp_path / "other.onnx")
 
 
-@pytest.mark.parametrize("name", ["reader.pt", "reader", "folder.onnx"])
+@pytest.mark.parametrize("name", ["reader.pt", "reader", "folder.onnx", "file/reader.onnx"])
 def test_a_path_that_cannot_become_an_onnx_file_is_refused(tmp_path, name):
     (tmp_path / "folder.onnx").mkdir()
-    with pytest.raises(ConfigError, match=name):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=name.split("/")[0]):
         export_onnx(Tiny(), tmp_path / name)
 
 
