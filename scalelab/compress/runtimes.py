@@ -205,7 +205,8 @@ def _no_logits() -> np.ndarray:
 def _existing(path: Path | str) -> Path:
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"there is no model file {str(path)!r}", hint="train one first: scalelab train")
+        makes = "scalelab.compress.export_onnx" if path.suffix == ".onnx" else "scalelab train"
+        raise DataError(f"there is no model file {str(path)!r}", hint=f"make it first: {makes}")
     return path
 
 
