@@ -8,6 +8,7 @@ holds everything else (`face`): FastAPI's own layer would cost half of the throu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -40,6 +41,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _LOOK_AGAIN_S = 1.0
 """a waiting request looks itself after this time: its task may belong to another gateway"""
+_CLOSE_S = 3.0
+"""a broker that hangs may not keep a gateway from ending"""
 _COUNTERS = ("accepted", "repeated", "answered", "failed", "rejected", "malformed")
 _PROBLEM_TYPE = (b"content-type", b"application/problem+json")
 _JSON_TYPE = (b"content-type", b"application/json")
@@ -67,8 +70,9 @@ class Gateway:
         """Stop to listen and let go of the broker."""
         if self._listening is not None:
             self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
-        await self.broker.close()
+            await asyncio.wait([self._listening], timeout=_CLOSE_S)
+        with contextlib.suppress(asyncio.TimeoutError, BrokerAway):
+            await asyncio.wait_for(self.broker.close(), _CLOSE_S)
 
     async def stats(self) -> dict[str, Any]:
         """Return counters since the start of this gateway, and the state of the queue now."""

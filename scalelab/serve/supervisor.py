@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -60,14 +59,18 @@ class Supervisor:
         self._broker = broker
         self._members: dict[str, _Member] = {}
         self._generation = 0
-        self.stopping = threading.Event()
+        self._is_stopping = False  # no Event: its lock may be held when the signal handler asks for it
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
         check_port(settings.port, settings.host)
         self._port = settings.port or free_port(settings.host)
         self._state = StackState(STARTING, Child.of(os.getpid()), f"http://{host}:{self._port}")
 
+    def stop(self) -> None:
+        """Let `run` end the stack and return; may be called by a signal handler."""
+        self._is_stopping = True
+
     def run(self, on_ready: Callable[[StackState], None] | None = None) -> None:
-        """Start the stack and keep it running until `stopping` is set; nothing is left when this returns.
+        """Start the stack and keep it running until `stop` is called; nothing is left when this returns.
 
         Raises:
             ScalelabError: the stack could not be started; the state file says the same.
@@ -76,11 +79,12 @@ class Supervisor:
             self._write()
             self._start_all()
             self._wait_until_ready()
-            if not self.stopping.is_set():
+            if not self._is_stopping:
                 self._write(phase=READY)
                 if on_ready is not None:
                     on_ready(self._state)
-            while not self.stopping.wait(_POLL_S):
+            while not self._is_stopping:
+                time.sleep(_POLL_S)
                 self._mend()
         except ScalelabError as error:
             self._stop_all()
@@ -146,7 +150,7 @@ class Supervisor:
     def _wait_until_ready(self) -> None:
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         wanted = 0 if self._settings.naive else self._settings.workers
-        while not self.stopping.is_set():
+        while not self._is_stopping:
             for name in self._members:
                 self._fail_if_dead(name)
             if self._living_workers() >= wanted:
@@ -156,7 +160,7 @@ class Supervisor:
                     f"the stack was not ready after {READY_TIMEOUT_S:g} s",
                     hint=f"look at {self._folder}/*.log",
                 )
-            self.stopping.wait(0.05)
+            time.sleep(0.05)
 
     def _living_workers(self) -> int:
         """Return how many workers the gateway sees; -1 while nothing answers."""
@@ -215,8 +219,11 @@ class Supervisor:
                 if member.process.poll() is None:
                     member.process.terminate()  # all of a wave at once: each may have a batch to finish
             for member in members:
-                stop_tree(member.process.pid, grace_s=_GRACE_S)
+                asked_s = time.monotonic()
+                stop_tree(member.process.pid, grace_s=_GRACE_S if "gateway" in wave else 10.0)
                 member.process.wait()
+                if time.monotonic() - asked_s > 5:
+                    log.warning("pid %d (%s) was slow to end", member.process.pid, " ".join(member.command))
         self._members.clear()
 
     def _thread_limits(self) -> dict[str, str]:
@@ -245,7 +252,7 @@ def fetch_json(url: str, *, timeout_s: float = 5.0) -> dict[str, Any]:
 def stop_on_signals(supervisor: Supervisor) -> None:
     """Let SIGTERM and Ctrl-C end the stack in order."""
     for number in (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
-        signal.signal(number, lambda *_: supervisor.stopping.set())
+        signal.signal(number, lambda *_: supervisor.stop())
 
 
 def main() -> None:

@@ -40,21 +40,25 @@ class Worker:
         self._broker, self._service, self._policy, self._clock = broker, service, policy, clock
         self._last_batch = 0
         self._last_take_over_s = float("-inf")
-        self.draining = threading.Event()
+        self._is_draining = False  # no Event: its lock may be held when the signal handler asks for it
+
+    def drain(self) -> None:
+        """Let `run` return after the batch in hand; may be called by a signal handler."""
+        self._is_draining = True
 
     def run(self) -> None:
-        """Serve until `draining` is set; a broker that is away is waited for."""
-        while not self.draining.is_set():
+        """Serve until `drain` is called; a broker that is away is waited for."""
+        while not self._is_draining:
             try:
                 self.step(_IDLE_S)
             except BrokerAway as error:
                 log.warning("the broker is away: %s", error)
-                self.draining.wait(_RETRY_S)
+                time.sleep(_RETRY_S)
 
     def step(self, wait_s: float) -> int:
         """Take one batch and answer it; return how many tasks it had."""
         if self._clock() - self._last_take_over_s >= _IDLE_S:
-            while not self.draining.is_set() and (orphan := self._broker.take_over()):
+            while not self._is_draining and (orphan := self._broker.take_over()):
                 self._answer(orphan)  # alone: it may be what killed the worker before us
             self._last_take_over_s = self._clock()
         deliveries = self._collect(wait_s)
@@ -134,7 +138,7 @@ def main() -> None:
     broker = open_worker_side(broker_url(), queue=settings.queue, name=name, limits=settings.limits)
     worker = Worker(broker, service, policy=settings.policy)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.draining.set())
+        signal.signal(number, lambda *_: worker.drain())
     beats = (broker, settings.limits.worker_ttl_s / 4)
     threading.Thread(target=_beat_for_ever, args=beats, name="heartbeat", daemon=True).start()
     log.info("%s serves %s", name, settings.model_path)

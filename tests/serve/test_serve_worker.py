@@ -113,7 +113,7 @@ def test_answers_are_kept_while_the_broker_is_away(monkeypatch):
 def test_a_draining_worker_takes_nothing_more():
     broker = ListBroker(delivery("t"), orphans=[delivery("o")])
     serving = worker(broker)
-    serving.draining.set()
+    serving.drain()
     serving.run()
     assert broker.answers == {}
 
