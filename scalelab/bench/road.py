@@ -8,7 +8,14 @@ from typing import Any
 
 from scalelab.core.errors import DataError
 from scalelab.core.records import RunRecord
-from scalelab.core.units import format_bytes, format_milliseconds, format_money, format_percent, format_rate
+from scalelab.core.units import (
+    MIB,
+    format_bytes,
+    format_milliseconds,
+    format_money,
+    format_percent,
+    format_rate,
+)
 
 NOT_MEASURED = "–"
 
@@ -83,6 +90,37 @@ def road_table(rungs: Sequence[Rung]) -> list[tuple[str, ...]]:
             _text(rung.usd_per_million, lambda amount: format_money(amount, "USD")),
         )
         for rung in rungs
+    ]
+
+
+TERMINAL_HEADER = (
+    "rung", "digits\n%", "PINs\n%", "p50/p95/p99\nms",
+    "per\nsecond", "memory\nMiB", "model\nMiB", "million\n₹",
+)  # fmt: skip
+
+
+def terminal_table(rungs: Sequence[Rung]) -> list[tuple[str, ...]]:
+    """Return `road_table` in 79 columns: one row a rung, under `TERMINAL_HEADER`, units in the header."""
+    return [
+        (
+            rung.title,
+            _text(rung.digit_accuracy, lambda share: f"{100 * share:.2f}"),
+            _text(rung.pin_accuracy, lambda share: f"{100 * share:.1f}"),
+            rung.latency_text.removesuffix(" ms").replace(" ", "") if rung.status == "done" else rung.status,
+            _text(rung.throughput, lambda rate: f"{rate:,.0f}"),
+            _text(rung.memory_bytes, lambda count: f"{count / MIB:,.0f}"),
+            _text(rung.model_bytes, lambda count: f"{count / MIB:.1f}"),
+            _text(rung.inr_per_million, lambda amount: f"{amount:,.2f}"),
+        )
+        for rung in rungs
+    ]
+
+
+def throughput_legend(rungs: Sequence[Rung]) -> list[str]:
+    """Return what "per second" counts, a line for each kind: ``training images: 2 accumulation, 3 DDP``."""
+    kinds = dict.fromkeys(rung.throughput_of for rung in rungs if rung.throughput is not None)
+    return [
+        f"{kind}: {', '.join(rung.title for rung in rungs if rung.throughput_of == kind)}" for kind in kinds
     ]
 
 

@@ -49,21 +49,37 @@ def show_table(folder: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from scalelab.bench.road import HEADER, read_claims, read_rungs, road_table
+    from scalelab.bench.road import (
+        TERMINAL_HEADER,
+        read_claims,
+        read_rungs,
+        terminal_table,
+        throughput_legend,
+    )
     from scalelab.core.records import RecordStore
 
     records = RecordStore(folder / "records.jsonl").read()
-    console = Console()
-    table = Table(*HEADER, box=None, padding=(0, 2, 0, 0), title_justify="left")
-    for row in road_table(read_rungs(records)):
+    rungs = read_rungs(records)
+    console = Console(highlight=False)
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for place, title in enumerate(TERMINAL_HEADER):
+        table.add_column(title, justify="left" if place == 0 else "right", no_wrap=True)
+    for row in terminal_table(rungs):
         table.add_row(*map(escape, row))
     console.print(table)
+    console.print("\n[dim]per second counts[/]")
+    for line in throughput_legend(rungs):
+        console.print(f"[dim]  {escape(line)}[/]")
+    for rung in rungs:
+        if rung.status != "done":
+            console.print(f"[red]{escape(rung.title)} {rung.status}:[/] {escape(rung.problem)}")
+    console.print()
     colours = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
+    claims = Table.grid(padding=(0, 1))
     for claim in read_claims(records):
-        console.print(
-            f"[{colours[claim['verdict']]}]{claim['verdict']:<12}[/] "
-            + escape(f"{claim['claim']}: {claim['detail']}")
-        )
+        verdict = f"[{colours[claim['verdict']]}]{claim['verdict']}[/]"
+        claims.add_row(verdict, escape(f"{claim['claim']}: {claim['detail']}"))
+    console.print(claims)
 
 
 class Progress:
