@@ -68,7 +68,8 @@ def train(
     score = accuracy(predict(model, test.images), test.labels)
     click.echo(
         f"trained {report.steps} steps in {format_seconds(report.seconds)} "
-        f"({format_seconds(report.cpu_s)} processor time, peak memory {format_bytes(report.peak_memory_bytes)})"
+        f"({format_seconds(report.cpu_s)} of processor time), "
+        f"peak memory {format_bytes(report.peak_memory_bytes)}"
     )
     click.echo(
         f"test split: {format_percent(score.digit)} of digits, "

@@ -133,12 +133,13 @@ def _measure(
 
 
 def saved_bytes(model: nn.Module, images_BHW: Tensor) -> int:
-    """Return the bytes that autograd keeps between forward and backward, weights left out.
+    """Return the bytes that autograd keeps between forward and backward, weights and buffers left out.
 
     A tensor that several operations keep counts once, and counts with its own bytes: a slice of a large
     storage is as large as the slice.
     """
-    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    own = [*model.parameters(), *model.buffers()]
+    weights = {tensor.untyped_storage().data_ptr() for tensor in own}
     kept: dict[tuple[int, int], Tensor] = {}  # holding the tensors keeps their addresses from being reused
 
     def keep(tensor: Tensor) -> Tensor:

@@ -18,6 +18,9 @@ from typing import Any
 from scalelab.core import processes
 from scalelab.core.errors import ConfigError, RunFailed
 
+_SILENT_S = 3.0
+"""a rank that did not touch its file for so much longer than another stands still"""
+
 
 @dataclass(frozen=True)
 class DdpConfig:
@@ -127,7 +130,7 @@ def run_ddp(
 
 
 def progress_path(folder: Path, rank: int) -> Path:
-    """Return the file in which a rank says how far it is: pid, step, and whether it waits for the others."""
+    """Return the file in which a rank says how far it is, and that it lives (touched twice a second)."""
     return folder / f"rank_{rank}.json"
 
 
@@ -136,9 +139,8 @@ def _environment() -> dict[str, str]:
     return {
         "OMP_NUM_THREADS": "1",
         **({"GLOO_SOCKET_IFNAME": loopback} if loopback else {}),
-        **(
-            {"USE_LIBUV": "0"} if sys.platform == "win32" else {}
-        ),  # torch's Windows wheels come without libuv
+        # torch's Windows wheels come without libuv
+        **({"USE_LIBUV": "0"} if sys.platform == "win32" else {}),
     }
 
 
@@ -159,15 +161,20 @@ def _culprit(folder: Path, output: str) -> str:
 
 def _slowest(folder: Path, world_size: int) -> str:
     """Name the rank that the others wait for: the one that got least far."""
-    progress = {rank: _read(progress_path(folder, rank)) or {} for rank in range(world_size)}
-
-    def how_far(rank: int) -> tuple[int, bool]:
-        return progress[rank].get("step", -1), progress[rank].get("waits", False)
-
-    last = min(progress, key=how_far)
-    if how_far(last) == max(map(how_far, progress)):
-        return f"all {world_size} ranks are at step {progress[last].get('step', 0)}"
-    return f"rank {last} hangs at step {progress[last].get('step', 0)}, the others wait for it"
+    progress = {rank: _read(progress_path(folder, rank)) for rank in range(world_size)}
+    absent = [rank for rank in progress if progress[rank] is None]
+    if absent:
+        return f"rank {absent[0]} did not start"
+    touched_s = {rank: progress_path(folder, rank).stat().st_mtime for rank in progress}
+    exchanges = {rank: (found or {})["exchanges"] for rank, found in progress.items()}
+    silent_s = max(touched_s.values()) - _SILENT_S
+    last = min(progress, key=lambda rank: (touched_s[rank] > silent_s, exchanges[rank]))
+    step = (progress[last] or {})["step"]
+    if touched_s[last] <= silent_s:
+        return f"rank {last} hangs at step {step}: it stands still"
+    if exchanges[last] < max(exchanges.values()):
+        return f"rank {last} hangs at step {step}: the others wait for it"
+    return f"all {world_size} ranks were at work, at step {step}"
 
 
 def _read(path: Path) -> dict[str, Any] | None:

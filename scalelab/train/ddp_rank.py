@@ -16,6 +16,7 @@ import json
 import os
 import statistics
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,9 @@ class Rank:
         self.ddp.register_comm_hook(None, self.exchanged.hook)
         whole = [compose_pins(config.batch_size, "train", seed=config.seed + i) for i in range(_BATCHES)]
         self.batches = [(torch.from_numpy(b.images), torch.from_numpy(b.labels).long()) for b in whole]
-        self.step = 0
+        self.step = self.exchanges = 0
+        self.say()
+        threading.Thread(target=self.keep_touching, name="alive", daemon=True).start()
 
     def share(self, i: int) -> MicroBatch:
         """Return this rank's part of batch `i`."""
@@ -88,26 +91,43 @@ class Rank:
         """Train on `batches` shares, exchange gradients once in `every`; return the seconds."""
         started_s = time.perf_counter()
         for i in range(batches):
-            self.say(waits=False)
             exchanges = (i + 1) % every == 0
             if i % every == 0:
                 self.ddp.zero_grad(set_to_none=True)
             images, labels = self.share(i)
             with contextlib.nullcontext() if exchanges else self.ddp.no_sync():
                 loss = nn.functional.cross_entropy(self.ddp(images).flatten(0, 1), labels.flatten()) / every
-                self.say(waits=exchanges)
+                if exchanges:
+                    self.arrive()
                 loss.backward()
             if exchanges:
                 self.optimizer.step()
             self.step += 1
         return time.perf_counter() - started_s
 
-    def say(self, *, waits: bool) -> None:
+    def arrive(self) -> None:
+        """Say that this rank has come to the next exchange, where it waits for the others."""
+        self.exchanges += 1
+        self.say()
+
+    def barrier(self) -> None:
+        """Wait for the others."""
+        self.arrive()
+        dist.barrier()
+
+    def say(self) -> None:
         """Write how far this rank is; the parent reads it when a rank dies or hangs."""
         path = progress_path(self.folder, self.rank)
         fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps({"pid": os.getpid(), "step": self.step, "waits": waits}))
-        os.replace(fresh, path)
+        fresh.write_text(json.dumps({"pid": os.getpid(), "step": self.step, "exchanges": self.exchanges}))
+        with contextlib.suppress(PermissionError):  # Windows, while the parent reads it: the next one will do
+            os.replace(fresh, path)
+
+    def keep_touching(self) -> None:
+        """Show that this process is not frozen."""
+        while True:
+            time.sleep(0.5)
+            os.utime(progress_path(self.folder, self.rank))
 
 
 def main(folder: Path) -> None:
@@ -128,13 +148,13 @@ def main(folder: Path) -> None:
     for turn in range(-1, rounds):  # the first round warms up and is not counted
         order = list(seconds) if turn % 2 == 0 else list(reversed(seconds))
         for name in order:
-            dist.barrier()
+            rank.barrier()
             rank.exchanged.bytes = 0
             if name == "alone":
                 took_s = train_alone(alone, alone_optimizer, rank) if rank.rank == 0 else 0.0
             else:
                 took_s = rank.train(config.accumulate, 1 if name == "ddp" else config.accumulate)
-            dist.barrier()
+            rank.barrier()
             if turn >= 0:
                 seconds[name].append(took_s)
                 moved[name] += rank.exchanged.bytes
