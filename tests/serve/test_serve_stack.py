@@ -164,19 +164,25 @@ def test_the_naive_app_answers_the_same_requests(fake_model):
         assert len(stack.worker_pids()) == 1
 
 
-def test_a_port_in_use_is_named_and_nothing_is_started(fake_model, tmp_path):
+@pytest.fixture
+def nothing_stays():
+    """The processes below this one are the same before and after."""
+    before = {one.pid for one in psutil.Process().children(recursive=True)}
+    yield
+    assert {one.pid for one in psutil.Process().children(recursive=True)} <= before
+
+
+def test_a_port_in_use_is_named_and_nothing_is_started(fake_model, nothing_stays):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ResourceError, match=str(port)), running_stack(**fake_model, port=port):
             pass
-    assert not psutil.Process().children(recursive=True)
 
 
-def test_a_model_file_that_is_torn_ends_the_start_with_its_error(fake_model):
+def test_a_model_file_that_is_torn_ends_the_start_with_its_error(fake_model, nothing_stays):
     Path(fake_model["model_path"]).write_text("broken")
     with pytest.raises(RunFailed, match="the model file is torn"), running_stack(**fake_model):
         pass
-    assert not psutil.Process().children(recursive=True)
 
 
 def test_a_missing_model_file_is_found_before_anything_starts(fake_model, tmp_path):
