@@ -73,11 +73,20 @@ class Task:
 
     @classmethod
     def unpack(cls, payload: bytes) -> Task:
-        """Read what `pack` wrote."""
+        """Read what `pack` wrote.
+
+        Raises:
+            ValueError: these bytes are no task.
+        """
+        if len(payload) < _HEADER.size + IMAGE_BYTES:
+            raise ValueError(f"{len(payload)} bytes are no task")
         task_id, deadline_ms, length = _HEADER.unpack_from(payload)
         start = _HEADER.size + length
         reply_to = payload[_HEADER.size : start].decode()
-        return cls(task_id.hex(), payload[start:], reply_to, deadline_ms / 1000)
+        image = payload[start:]
+        if len(image) != IMAGE_BYTES:
+            raise ValueError(f"the task's image has {len(image)} bytes")
+        return cls(task_id.hex(), image, reply_to, deadline_ms / 1000)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ idle time must exceed the longest batch. A dead worker's heartbeat ends at once.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from scalelab.serve.broker import Answer, BrokerAway, BrokerLimits, Delivery, sh
 from scalelab.serve.protocol import FAILED, Task, answer
 from scalelab.serve.redis_scripts import BEAT, FINISH, GROUP, TAKE_OVER
 
+log = logging.getLogger("scalelab.broker")
 CONNECTION = {"protocol": 2, "socket_connect_timeout": 2.0, "socket_timeout": 10.0}
 """no retries inside the client: both sides of the broker know better what may be repeated"""
 
@@ -93,7 +95,10 @@ class RedisWorkerSide:
                 raise
             self._make_group()  # the server was emptied or came back without its data: begin anew
             return []
-        return [self._delivery(entry, fields[b"p"], 1) for entry, fields in found[0][1]] if found else []
+        deliveries = [
+            self._delivery(entry, fields.get(b"p"), 1) for entry, fields in (found or [[0, []]])[0][1]
+        ]
+        return [delivery for delivery in deliveries if delivery is not None]
 
     def take_over(self) -> list[Delivery]:
         """Return at most one task that a dead worker held; those with too many attempts are buried.
@@ -108,6 +113,8 @@ class RedisWorkerSide:
                 return []
             entry, payload, attempt = found
             delivery = self._delivery(entry, payload, attempt)
+            if delivery is None:
+                continue
             if attempt <= self._limits.max_attempts:
                 return [delivery]
             reason = f"its worker died {self._limits.max_attempts} times"
@@ -139,8 +146,15 @@ class RedisWorkerSide:
         self._client.close()
         self._beats.close()
 
-    def _delivery(self, entry: bytes, payload: bytes, attempt: int) -> Delivery:
-        task = Task.unpack(payload)
+    def _delivery(self, entry: bytes, payload: bytes | None, attempt: int) -> Delivery | None:
+        try:
+            task = Task.unpack(payload or b"")
+        except ValueError as error:  # not of our writing: nobody waits for it, and it must not come again
+            log.warning("entry %s is no task and was removed: %s", entry.decode(), error)
+            with reaching():
+                self._client.xack(self._tasks, GROUP, entry)
+                self._client.xdel(self._tasks, entry)
+            return None
         queued_s = int(entry.partition(b"-")[0]) / 1000  # an entry's id is the time it was added
         now_s = time.monotonic() + self._server_ahead_s  # no wall clock of ours: it may jump
         return Delivery(task, entry.decode(), attempt, is_expired=now_s > queued_s + task.deadline_s)

@@ -73,7 +73,9 @@ class Stack:
         return pid
 
     def stats(self) -> dict[str, Any]:
-        """Return the gateway's counters and the state of its queue."""
+        """Return the gateway's counters and the state of its queue; the naive app counts nothing."""
+        if "gateway" not in self.state().children:
+            return {}
         return fetch_json(self.url + "/v1/stats")
 
     def memory_bytes(self) -> dict[str, int]:
@@ -123,7 +125,7 @@ def start_stack(settings: StackSettings, *, folder: Path, broker: str = "", deta
     clean_stale(folder)
     settings.write(folder / "settings.json")
     command = [sys.executable, "-m", "scalelab.serve.supervisor", str(folder)]
-    env = {BROKER_VARIABLE: broker} if broker else {}
+    env = {BROKER_VARIABLE: broker}  # set even if empty: a broker in our own environment was not asked for
     with (folder / "supervisor.log").open("ab") as output:
         child = start(
             [*command, "--detached"] if detached else command, env=env, output=output, detached=detached

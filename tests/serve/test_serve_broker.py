@@ -254,6 +254,18 @@ def test_a_worker_outlives_a_server_that_forgot_everything(queue, broker_url):
     assert len(worker.take(1, 0)) == 1
 
 
+@pytest.mark.parametrize(
+    "fields", [{"p": "short"}, {"p": bytes(5000)}, {"x": "y"}], ids=["short", "long", "other"]
+)
+def test_an_entry_that_is_no_task_is_removed_and_hurts_nobody(queue, broker_url, fields):
+    worker = queue.worker("w1")
+    with closing(connect(broker_url)) as client:
+        client.xadd(key_prefix(queue.name) + "tasks", fields)
+    queue.put(task())
+    assert len(worker.take(5, 0)) == 1
+    assert queue.health().depth == 1
+
+
 def test_only_living_workers_are_counted(queue):
     one = queue.worker("w1")
     queue.worker("w2")

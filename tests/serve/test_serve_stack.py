@@ -20,7 +20,7 @@ import serve_fake_model
 
 from scalelab.core.errors import ConfigError, DataError, ResourceError, RunFailed
 from scalelab.core.processes import is_alive
-from scalelab.serve import running_stack
+from scalelab.serve import BrokerLimits, running_stack
 from scalelab.serve.protocol import IMAGE_BYTES
 
 pytestmark = pytest.mark.slow
@@ -141,6 +141,18 @@ def test_an_image_that_kills_its_worker_fails_alone(fake_model):
 
 def reached_in_the_end(url, task_id):
     return until(lambda: reached(url, task_id), 60)[1]
+
+
+def test_a_full_queue_refuses_the_rest_and_answers_what_it_accepted(fake_model):
+    with running_stack(**fake_model, limits=BrokerLimits(max_depth=5)) as stack:
+        worker = stack.worker_pids()[0]
+        os.kill(worker, signal.SIGSTOP)
+        tasks = post_all(stack.url, [image(1, n) for n in range(20)])
+        assert sum(task is not None for task in tasks) == 5
+        assert stack.stats()["rejected"] == 15
+        os.kill(worker, signal.SIGCONT)
+        found = [reached_in_the_end(stack.url, task)["status"] for task in tasks if task]
+        assert found == ["done"] * 5
 
 
 def test_stopping_answers_those_who_wait(fake_model):
