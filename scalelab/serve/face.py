@@ -35,7 +35,7 @@ def build_face(gateway: Gateway) -> FastAPI:
 
     app = new_app("ScaleLab gateway", paths=("post", "get"), lifespan=lifespan)
 
-    @app.get("/readyz", summary="Can a task be answered now?")
+    @app.get("/readyz", summary="Can a task be answered now?", responses={503: {"description": "not now"}})
     async def readyz() -> JSONResponse:
         """Return 200 if the broker answers and at least one worker lives, else 503 and what is missing."""
         try:

@@ -152,17 +152,22 @@ def render_page(document: dict[str, Any]) -> str:
         f"<h1>{html.escape(document['info']['title'])}</h1>",
         '<p><a href="/openapi.json">OpenAPI</a></p>',
     ]
-    for path, operations in sorted(document["paths"].items()):
+    # the work first, then health and numbers
+    for path, operations in sorted(
+        document["paths"].items(), key=lambda one: ("/pins" not in one[0], one[0])
+    ):
         for method, operation in operations.items():
             parts.append(f"<h2><code>{method.upper()} {html.escape(path)}</code></h2>")
-            parts.append(f"<p>{html.escape(operation.get('summary', ''))}. {_text(operation)}</p><table>")
+            summary = operation.get("summary", "")
+            said = f"{summary}{'' if summary.endswith('?') else '.'} {_text(operation)}"
+            parts.append(f"<p>{html.escape(said)}</p><table>")
             for parameter in operation.get("parameters", []):
                 parts.append(_row(f"{parameter['in']} {parameter['name']}", _text(parameter)))
             for kind in operation.get("requestBody", {}).get("content", {}):
                 parts.append(_row("body", kind))
-            for status, answer in operation["responses"].items():
+            for status, answer in sorted(operation["responses"].items()):
                 content = next(iter(answer.get("content", {}).values()), {})
-                example = f" {json.dumps(content['example'])}" if "example" in content else ""
+                example = f": {json.dumps(content['example'])}" if "example" in content else ""
                 parts.append(_row(status, answer["description"] + example))
             parts.append("</table>")
     body = "\n".join(parts)
