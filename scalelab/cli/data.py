@@ -63,11 +63,15 @@ def card() -> None:
 )
 def show(n: int, split: str, seed: int, out: Path | None) -> None:
     """Draw a sheet of PIN code images, as a person would see them."""
+    from scalelab.core.errors import ConfigError
     from scalelab.core.paths import runs_folder
     from scalelab.data import compose_pins, contact_sheet
 
     picture = contact_sheet(compose_pins(n, split, seed))
     path = out or runs_folder() / "pins.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(picture)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="give another --out") from None
     click.echo(f"{path}: {n} images of the {split} split, seed {seed}")

@@ -8,7 +8,7 @@ import click
 
 
 @click.group(invoke_without_command=True)
-@click.option("--steps", type=int, help="Optimizer steps.  [default: the recipe's 600]")
+@click.option("--steps", type=int, help="Optimizer steps.  [default: the recipe's 500]")
 @click.option("--batch-size", default=128, show_default=True, help="Images of a step.")
 @click.option("--width", default=2048, show_default=True, help="Units of each dense layer.")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights and images.")

@@ -20,7 +20,7 @@ class PinReader(nn.Module):
     """Reads six digits from one image: ``(N, 28, 168) uint8`` to logits ``(N, 6, 10) float32``.
 
     The stem sees one digit's 28 columns at a time; the dense layers see all six. Their weights (`width` 2048:
-    29 MiB) are read from memory once a call, for one image or for many: a single prediction waits for memory,
+    40 MiB) are read from memory once a call, for one image or for many: a single prediction waits for memory,
     a batch computes.
 
     Args:
@@ -30,7 +30,7 @@ class PinReader(nn.Module):
     """
 
     def __init__(
-        self, width: int = 2048, channels: tuple[int, int, int] = (16, 24, 256), dropout: float = 0.0
+        self, width: int = 2048, channels: tuple[int, int, int] = (16, 24, 512), dropout: float = 0.0
     ):
         super().__init__()
         if width < 1 or len(channels) != 3 or min(channels) < 1:

@@ -39,6 +39,13 @@ def test_show_writes_a_picture(tmp_path):
         assert picture.format == "PNG"
 
 
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(main, ["data", "show", "--n", "1", "--out", str(tmp_path / "file" / "x.png")])
+    assert result.exit_code == 2
+    assert "give another --out" in result.output
+
+
 @pytest.mark.parametrize("command", ["verify", "list", "card"])
 def test_commands_name_both_files(command):
     result = CliRunner().invoke(main, ["data", command])

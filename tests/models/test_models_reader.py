@@ -37,7 +37,7 @@ def test_the_full_reader_is_between_20_and_80_mb_and_mostly_dense():
     dense = sum(p.numel() for p in model.head.parameters())
     total = sum(p.numel() for p in model.parameters())
     assert 20e6 < 4 * total < 80e6
-    assert dense / total > 0.95
+    assert dense / total > 0.9
 
 
 @pytest.mark.parametrize(
