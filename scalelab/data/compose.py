@@ -36,7 +36,7 @@ def compose_pins(
     """Return `n` images of PIN codes, each drawn uniformly from the codes that exist.
 
     Every digit image comes from `split`, so a model never meets in a test what it saw in training. The same
-    `n`, `split`, `seed` and `augmentation` give the same bytes on every machine. Costs about 0.15 ms an image.
+    `n`, `split`, `seed` and `augmentation` give the same bytes on every machine; an image costs 0.15 ms.
 
     Args:
         n: number of images, at least 1.
