@@ -5,8 +5,9 @@
 # the worker is killed with -9.
 
 # %% tags=["parameters"]
+model: str = "reader.onnx"  # the model that is served, a file among the artifacts
 budget_s: float = 45.0  # time for the search of the knee [s]
-burst_s: float = 4.0  # length of the burst [s]
+burst_s: float = 4.0  # length of the burst [s]; 0: no burst
 burst_factor: float = 5.0  # times the rate that the naive app holds
 slo_p95_s: float = 0.2  # latency target, from the intended send time [s]
 workers: int = 1  # processes that run the model, one thread each
@@ -29,10 +30,10 @@ from scalelab.models import accuracy
 from scalelab.serve import running_stack
 
 folder = artifacts_folder(artifacts)
-model = need_artifact(folder, "reader-int8.onnx", made_by="road_int8.ipynb")
-naive = json.loads(need_artifact(folder, "naive.json", made_by="road_naive.ipynb").read_text())
+path = need_artifact(folder, model, made_by="road_onnx.ipynb and road_int8.ipynb")
+naive = json.loads(need_artifact(folder, f"naive-{path.stem}.json", made_by="road_naive.ipynb").read_text())
 test = compose_pins(test_pins, "test", seed=1)
-score = accuracy(predict_all(onnx_session(model), test.images), test.labels)
+score = accuracy(predict_all(onnx_session(path), test.images), test.labels)
 bodies = tuple(image.tobytes() for image in test.images[:64])
 headers = {"Content-Type": "application/octet-stream"}
 
@@ -41,9 +42,9 @@ headers = {"Content-Type": "application/octet-stream"}
 
 # %%
 killed = []
-with running_stack(model_path=model, workers=workers) as stack:
+with running_stack(model_path=path, workers=workers) as stack:
     knee = find_knee(Target(stack.url, "/v1/pins?wait_s=5", bodies, headers), slo_p95_s, budget_s=budget_s)
-    burst = run_burst(
+    burst = burst_s and run_burst(
         Target(stack.url, "/v1/pins", bodies, headers),
         burst_factor * naive["rate_per_s"],
         burst_s,
@@ -54,41 +55,55 @@ with running_stack(model_path=model, workers=workers) as stack:
 [(point.rate_per_s, point.verdict.value, point.result.p95_s) for point in knee.points], burst, stats
 
 # %%
-usd = cost_per_million(knee.rate_per_s, instance)
+ratio = knee.held_rate_per_s / naive["rate_per_s"]
+claims = [
+    claim(
+        f"serving {model}, the decoupled service holds at least the naive app's rate at p95 < 200 ms",
+        # two knees found one after the other, each to about 10 %: what lies that close is not resolved
+        ratio >= 1 or (None if ratio >= 0.85 or knee.generator_limited else False),
+        f"{knee.rate_per_s:,.0f}/s against {naive['rate_per_s']:,.0f}/s, {ratio:.2f} times"
+        + (" (the load generator was the limit)" if knee.generator_limited else ""),
+    )
+]
+if burst:
+    claims.append(
+        claim(
+            f"it answers every request that it accepted in a burst of {burst_factor:g}x that rate, "
+            "its worker killed with -9 in the middle",
+            bool(killed) and burst.accepted > 0 and burst.answered == burst.accepted,
+            f"{burst.offered:,} offered, {burst.accepted:,} accepted, {burst.answered:,} answered, "
+            f"{burst.refused:,} refused, {burst.failed:,} failed, {burst.lost:,} lost",
+        )
+    )
+
+# %%
+usd = cost_per_million(knee.held_rate_per_s, instance)
 inr = cost_per_million(knee.rate_per_s, instance, currency="INR")
 write_record(
     record_path,
     "decoupled",
-    parameters={"budget_s": budget_s, "burst_s": burst_s, "slo_p95_s": slo_p95_s, "workers": workers},
+    parameters={
+        "model": model,
+        "budget_s": budget_s,
+        "burst_s": burst_s,
+        "slo_p95_s": slo_p95_s,
+        "workers": workers,
+    },
     metrics=[
         metric("digit_accuracy", "share", score.digit),
         metric("pin_accuracy", "share", score.pin),
         *knee_metrics(knee),
-        metric("model_bytes", "B", model.stat().st_size),
+        metric("model_bytes", "B", path.stat().st_size),
         metric("peak_memory", "B", sum(memory.values())),
         metric("usd_per_million", "USD", usd.amount),
         metric("inr_per_million", "INR", inr.amount),
     ],
     notes={
         "throughput_of": "requests, p95 < 200 ms",
-        "burst": {**burst_note(burst), "workers_killed": len(killed)},
-        "claims": [
-            claim(
-                "the decoupled service holds at least the naive app's rate at p95 < 200 ms",
-                None if knee.generator_limited else knee.rate_per_s >= naive["rate_per_s"],
-                f"{knee.rate_per_s:,.0f}/s against {naive['rate_per_s']:,.0f}/s"
-                + (", and the load generator was the limit" if knee.generator_limited else ""),
-            ),
-            claim(
-                f"it answers every request that it accepted in a burst of {burst_factor:g}x that rate, "
-                "its worker killed with -9 in the middle",
-                bool(killed) and burst.accepted > 0 and burst.answered == burst.accepted,
-                f"{burst.offered:,} offered, {burst.accepted:,} accepted, {burst.answered:,} answered, "
-                f"{burst.refused:,} refused, {burst.failed:,} failed, {burst.lost:,} lost",
-            ),
-        ],
+        "burst": burst and {**burst_note(burst), "workers_killed": len(killed)},
+        "claims": claims,
         "memory_bytes": memory,
-        "method": f"int8 model in {workers} worker of one thread behind a gateway and Valkey; "
+        "method": f"{model} in {workers} worker of one thread behind a gateway and Valkey; "
         "Poisson arrivals from locust on the same cores",
     },
 )

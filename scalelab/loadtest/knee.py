@@ -68,6 +68,21 @@ class Knee:
         passed = [p for p in self.points if p.rate_per_s == self.rate_per_s and p.verdict is Verdict.PASS]
         return passed[-1] if passed else None
 
+    @property
+    def held_rate_per_s(self) -> float:
+        """The rate, for those who can go on only with one.
+
+        Raises:
+            RunFailed: no rate passed.
+        """
+        if self.rate_per_s <= 0:
+            lowest = min(point.rate_per_s for point in self.points)
+            raise RunFailed(
+                f"not even {lowest:.3g} requests a second had a p95 under {self.slo_p95_s:g} s",
+                hint="is the machine busy, or a single answer slower than that? look at the service's log",
+            )
+        return self.rate_per_s
+
     def curve(self) -> list[KneePoint]:
         """Return the points by rate, for drawing."""
         return sorted(self.points, key=lambda point: point.rate_per_s)
@@ -208,7 +223,8 @@ class Search:
     def _bracket(self, rate: float, growth: float, *, low: float = 0.0) -> tuple[float, float]:
         """Grow or shrink the rate until one passed and one failed; 0 or inf stand for "none did"."""
         high = math.inf
-        while self._has_time() or not self.points:
+        # as long as no rate has passed, go on past the deadline: a knee of zero tells nobody anything
+        while self._has_time() or low == 0:
             if self._passes(rate):
                 low = rate
                 if math.isfinite(high):

@@ -10,7 +10,9 @@ from scalelab.bench.road import read_claims
 from scalelab.core.records import RecordStore
 
 pytestmark = pytest.mark.slow
-RUNGS = ["prototype", "accumulation", "ddp", "onnx", "int8", "naive", "decoupled"]
+RUNGS = [
+    "prototype", "accumulation", "ddp", "onnx", "int8", "naive", "decoupled", "naive-int8", "decoupled-int8",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
