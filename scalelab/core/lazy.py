@@ -22,9 +22,7 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise  # the package is there, but something that *it* needs is not
-        raise MissingDependency(
-            f"the package {module.split('.')[0]!r} is not installed", hint=f'pip install "scalelab[{extra}]"'
-        ) from None
+        raise _missing(module, extra) from None
 
 
 def is_installed(module: str) -> bool:
@@ -32,16 +30,28 @@ def is_installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def export(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+def export(package: str, homes: Mapping[str, Sequence[str]], *, extra: str = "") -> Callable[[str], Any]:
     """Return a module ``__getattr__`` that loads a public name from its module at the first use.
 
     ``__getattr__ = export(__name__, {"suite": ["Suite", "load_suite"]})`` keeps a package's import light.
+    With `extra`, a package of others that is missing then is answered with the command that brings it.
     """
     home = {name: module for module, names in homes.items() for name in names}
 
     def load(name: str) -> Any:
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+        try:
+            return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+        except ModuleNotFoundError as error:
+            if not extra or error.name is None or error.name.startswith("scalelab"):
+                raise
+            raise _missing(error.name, extra) from None
 
     return load
+
+
+def _missing(module: str, extra: str) -> MissingDependency:
+    return MissingDependency(
+        f"the package {module.split('.')[0]!r} is not installed", hint=f'pip install "scalelab[{extra}]"'
+    )

@@ -3,18 +3,7 @@
 numpy and the standard library only; each name is loaded when it is first used.
 """
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from scalelab.data.augment import Augmentation
-    from scalelab.data.compose import PinImages, compose_pins
-    from scalelab.data.digits import SPLITS, Digits, load_digits, split_indices
-    from scalelab.data.files import DataFile, read_manifest, read_verified, verify_all
-    from scalelab.data.picture import contact_sheet, to_png
-    from scalelab.data.pins import Office, PinDirectory, load_pins
+from scalelab.core.lazy import export
 
 __all__ = [
     "SPLITS",
@@ -35,18 +24,14 @@ __all__ = [
     "verify_all",
 ]
 
-_HOMES = {
-    "augment": ("Augmentation",),
-    "compose": ("PinImages", "compose_pins"),
-    "digits": ("SPLITS", "Digits", "load_digits", "split_indices"),
-    "files": ("DataFile", "read_manifest", "read_verified", "verify_all"),
-    "picture": ("contact_sheet", "to_png"),
-    "pins": ("Office", "PinDirectory", "load_pins"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = export(
+    __name__,
+    {
+        "augment": ["Augmentation"],
+        "compose": ["PinImages", "compose_pins"],
+        "digits": ["SPLITS", "Digits", "load_digits", "split_indices"],
+        "files": ["DataFile", "read_manifest", "read_verified", "verify_all"],
+        "picture": ["contact_sheet", "to_png"],
+        "pins": ["Office", "PinDirectory", "load_pins"],
+    },
+)

@@ -5,23 +5,7 @@ request of that second late, and a generator that politely waits with it would h
 ("coordinated omission"). The load comes from locust in a process of its own.
 """
 
-from __future__ import annotations
-
-import importlib
-from typing import Any
-
-_HOMES = {
-    "BurstResult": "results",
-    "Knee": "knee",
-    "KneePoint": "knee",
-    "LatencyHistogram": "results",
-    "LoadResult": "results",
-    "Target": "target",
-    "find_knee": "knee",
-    "run_burst": "driver",
-    "run_closed": "driver",
-    "run_open": "driver",
-}
+from scalelab.core.lazy import export
 
 __all__ = [
     "BurstResult",
@@ -36,8 +20,12 @@ __all__ = [
     "run_open",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = export(
+    __name__,
+    {
+        "results": ["BurstResult", "LatencyHistogram", "LoadResult"],
+        "knee": ["Knee", "KneePoint", "find_knee"],
+        "target": ["Target"],
+        "driver": ["run_burst", "run_closed", "run_open"],
+    },
+)
