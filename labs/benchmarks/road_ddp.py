@@ -14,6 +14,7 @@ record_path: str = ""  # where to write the RunRecord; empty: show only
 # %%
 from scalelab.bench import claim, write_record
 from scalelab.core.records import metric
+from scalelab.core.stats import estimate_median
 from scalelab.train import DdpConfig, run_ddp
 
 # %% [markdown]
@@ -50,6 +51,8 @@ write_record(
         "throughput_of": "training images",
         "ddp": rows,
         "claims": claims,
+        "bought": f"{estimate_median(report.ratios)} times one process's images a second; "
+        f"{estimate_median(report.ratios_no_sync)} if gradients are exchanged only every few batches",
         "method": f"{report.world_size} gloo ranks under torchrun, one thread each, "
         "in turn with one process of one thread",
     },

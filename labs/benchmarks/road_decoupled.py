@@ -102,6 +102,13 @@ write_record(
         "throughput_of": "requests, p95 < 200 ms",
         "burst": burst and {**burst_note(burst), "workers_killed": len(killed)},
         "claims": claims,
+        "bought": f"{ratio:.2f} times the naive app's rate"
+        + (
+            f"; of the same burst {burst.answered_share:.0%} answered and {burst.lost:,} lost, "
+            "with its worker killed in the middle"
+            if burst
+            else ""
+        ),
         "memory_bytes": memory,
         "method": f"{model} in {workers} worker of one thread behind a gateway and Valkey; "
         "Poisson arrivals from locust on the same cores",

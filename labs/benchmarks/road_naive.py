@@ -68,6 +68,12 @@ write_record(
     notes={
         "throughput_of": "requests, p95 < 200 ms",
         "burst": burst and burst_note(burst),
+        "bought": f"{knee.held_rate_per_s:,.0f} requests a second on target"
+        + (
+            f"; of a burst of {burst_factor:g} times that, {burst.answered_share:.0%} answered"
+            if burst
+            else ""
+        ),
         "method": f"{model} inside a FastAPI app, one process; Poisson arrivals, locust on the same cores",
     },
 )

@@ -85,6 +85,7 @@ write_record(
     ],
     notes={
         "throughput_of": "predictions, batch 32",
+        "bought": f"a baseline: {score.pin:.1%} of the PIN codes right, trained in {training.seconds:.0f} s",
         "training": asdict(config),
         "claims": [
             claim(

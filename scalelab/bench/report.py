@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 
 from scalelab.bench.figure import Figure
-from scalelab.bench.road import HEADER, Rung, read_claims, read_rungs, road_table
+from scalelab.bench.road import HEADER, Rung, bought_table, read_claims, read_rungs, road_table
 from scalelab.bench.road_figures import road_figures
 from scalelab.bench.rung_figures import rung_figures
 from scalelab.core.errors import DataError
@@ -36,6 +36,7 @@ def build_report(folder: Path, *, title: str = "The road, measured on this machi
         title=html.escape(title),
         plotly=require("plotly.offline", extra="bench").get_plotlyjs(),
         machine=_machine(records[-1]),
+        bought=_table(("rung", "what it bought"), bought_table(rungs), kind="prose"),
         road=_table(HEADER, road_table(rungs)),
         claims=_claims(records),
         problems=_problems(rungs),
@@ -71,12 +72,13 @@ def _section(number: int, figure: Figure) -> str:
     )
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "numbers") -> str:
     head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="scroll"><table class="{kind}">{table}</table></div>'
 
 
 def _claims(records: Sequence[RunRecord]) -> str:

@@ -40,6 +40,8 @@ class Rung:
     throughput_of: str
     memory_bytes: float | None
     model_bytes: float | None
+    bought: str
+    """one sentence: what this step gained over the one before"""
     usd_per_million: float | None
     inr_per_million: float | None
 
@@ -70,7 +72,7 @@ def value(record: RunRecord, name: str) -> float | None:
 
 HEADER = (
     "rung", "digits right", "PINs right", "latency p50 / p95 / p99", "throughput", "of", "memory", "model",
-    "₹ per million", "$ per million",
+    "₹ / million", "$ / million",
 )  # fmt: skip
 
 
@@ -116,6 +118,11 @@ def terminal_table(rungs: Sequence[Rung]) -> list[tuple[str, ...]]:
     ]
 
 
+def bought_table(rungs: Sequence[Rung]) -> list[tuple[str, str]]:
+    """Return what each rung that was measured bought, in a sentence."""
+    return [(rung.title, rung.bought) for rung in rungs if rung.bought]
+
+
 def throughput_legend(rungs: Sequence[Rung]) -> list[str]:
     """Return what "per second" counts, a line for each kind: ``training images: 2 accumulation, 3 DDP``."""
     kinds = dict.fromkeys(rung.throughput_of for rung in rungs if rung.throughput is not None)
@@ -159,6 +166,7 @@ def _rung(record: RunRecord) -> Rung:
         throughput_of=str(notes.get("throughput_of", "")),
         memory_bytes=value(record, "peak_memory") or value(record, "point_memory"),
         model_bytes=value(record, "model_bytes"),
+        bought=str(notes.get("bought", "")),
         usd_per_million=value(record, "usd_per_million"),
         inr_per_million=value(record, "inr_per_million"),
     )

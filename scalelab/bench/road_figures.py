@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scalelab.bench.figure import BLUE, GREEN, GREY, ORANGE, RED, SLO_S, Figure, bars, log_axis, mark_target
+from scalelab.bench.figure import BLUE, GREEN, ORANGE, RED, SLO_S, Figure, bars, log_axis, mark_target
 from scalelab.bench.road import Rung, pareto_front
 from scalelab.core.lazy import require
 from scalelab.core.units import MIB, format_percent, format_rate
@@ -139,18 +139,17 @@ def pareto_figure(rungs: Sequence[Rung]) -> Figure | None:
         x=[points[i][0] for i in front], y=[points[i][1] for i in front],
         mode="lines", line={"color": GREEN, "shape": "hv", "dash": "dot"}, name="Pareto front",
     )  # fmt: skip
-    plot.add_scatter(
-        x=[x for x, _ in points], y=[y for _, y in points], text=[rung.title for rung in measured],
-        mode="markers+text", name="rungs",
-        textposition=["top center" if i % 2 else "bottom center" for i in range(len(points))],
-        marker={"size": 13, "color": [GREEN if i in front else GREY for i in range(len(points))]},
-    )  # fmt: skip
+    for i, (rung, (x, y)) in enumerate(zip(measured, points, strict=True)):
+        edge = {"color": GREEN, "width": 4} if i in front else {"width": 0}
+        plot.add_scatter(
+            x=[x], y=[y], mode="markers", name=rung.title, marker={"size": 15, "opacity": 0.85, "line": edge}
+        )
     plot.update_xaxes(**log_axis("₹ per million predictions", [x for x, _ in points]))
     low, high = min(y for _, y in points), max(y for _, y in points)
     plot.update_yaxes(title="PIN codes right [%]", range=[low - 1, high + 1])
     return Figure(
         "Pareto front",
-        "Up and to the left is better; a green rung is beaten by no other in both price and accuracy.",
+        "Up and to the left is better; no other rung beats a ringed one in both price and accuracy.",
         plot,
         "Cost against accuracy. On the front: " + ", ".join(measured[i].title for i in front) + ".",
         ("rung", "₹ per million", "PIN codes right", "on the front"),

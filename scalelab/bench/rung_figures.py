@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 from collections.abc import Sequence
 
 from scalelab.bench.figure import BLUE, GREEN, ORANGE, RED, SLO_S, Figure, bars, log_axis, mark_target
@@ -25,12 +27,19 @@ def curve_figure(records: Sequence[RunRecord]) -> Figure | None:
         return None
     go = require("plotly.graph_objects", extra="bench")
     plot, rows = go.Figure(), []
-    for record, colour in zip(with_curve, (ORANGE, BLUE, GREEN), strict=False):
+    for record, colour in zip(with_curve, itertools.cycle((ORANGE, BLUE, RED, GREEN))):
         title = str(record.notes["title"])
         pairs = sorted(zip(_values(record, "curve_rate"), _values(record, "curve_p95"), strict=True))
+        windows: dict[float, list[float]] = {}
+        for rate, p95 in pairs:
+            windows.setdefault(rate, []).append(1e3 * p95)
         plot.add_scatter(
-            x=[rate for rate, _ in pairs], y=[p95 * 1e3 for _, p95 in pairs],
-            name=title, mode="lines+markers", line={"color": colour},
+            x=list(windows), y=[statistics.median(found) for found in windows.values()],
+            name=title, mode="lines", line={"color": colour},
+        )  # fmt: skip
+        plot.add_scatter(
+            x=[rate for rate, _ in pairs], y=[1e3 * p95 for _, p95 in pairs],
+            name=title, mode="markers", marker={"color": colour}, showlegend=False,
         )  # fmt: skip
         rows += [(title, f"{rate:,.1f}", f"{p95 * 1e3:,.1f}") for rate, p95 in pairs]
     mark_target(plot)
@@ -41,7 +50,8 @@ def curve_figure(records: Sequence[RunRecord]) -> Figure | None:
     best = {str(r.notes["title"]): _values(r, "throughput")[0] for r in with_curve}
     return Figure(
         "Where it bends: the knee",
-        "Latency is flat until the queue grows faster than it drains; the knee is the last rate on target.",
+        "Latency is flat until the queue grows faster than it drains. A dot is one window of some seconds, the "
+        "line goes through their medians; windows with so many unanswered that p95 has no value are left out.",
         plot,
         "Highest arrival rate with p95 under 200 ms: "
         + ", ".join(f"{title} {format_rate(rate)}" for title, rate in best.items())

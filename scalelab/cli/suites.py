@@ -51,6 +51,7 @@ def show_table(folder: Path) -> None:
 
     from scalelab.bench.road import (
         TERMINAL_HEADER,
+        bought_table,
         read_claims,
         read_rungs,
         terminal_table,
@@ -70,6 +71,10 @@ def show_table(folder: Path) -> None:
     console.print("\n[dim]per second counts[/]")
     for line in throughput_legend(rungs):
         console.print(f"[dim]  {escape(line)}[/]")
+    bought = Table.grid(padding=(0, 2))
+    for title, text in bought_table(rungs):
+        bought.add_row(escape(title), escape(text))
+    console.print("\nwhat each step bought", bought, sep="\n")
     for rung in rungs:
         if rung.status != "done":
             console.print(f"[red]{escape(rung.title)} {rung.status}:[/] {escape(rung.problem)}")

@@ -35,6 +35,9 @@ class Estimate:
     high: float
     n: int
 
+    def __str__(self) -> str:
+        return f"{self.median:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
     @property
     def relative_width(self) -> float:
         """Width of the interval as a share of the median."""
