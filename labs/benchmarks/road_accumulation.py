@@ -47,8 +47,8 @@ write_record(
     notes={
         "throughput_of": "training images",
         "claims": [same_gradient],
-        "bought": f"the same step in {bites[-1].saved_bytes / whole.saved_bytes:.1%} of the activation memory, "
-        f"in {bites[-1].seconds / whole.seconds:.2f} times the time",
+        "bought": f"the same step in {bites[-1].saved_bytes / whole.saved_bytes:.1%} of the activations' bytes "
+        f"and {bites[-1].seconds / whole.seconds:.2f} times the time",
         "method": "gradients of one step against the full batch's; bytes by autograd's saved-tensor hooks",
     },
     seed=seed,

@@ -50,8 +50,8 @@ def curve_figure(records: Sequence[RunRecord]) -> Figure | None:
     best = {str(r.notes["title"]): _values(r, "throughput")[0] for r in with_curve}
     return Figure(
         "Where it bends: the knee",
-        "Latency is flat until the queue grows faster than it drains. A dot is one window of some seconds, the "
-        "line goes through their medians; windows with so many unanswered that p95 has no value are left out.",
+        "Latency is flat until the queue grows faster than it drains. A dot is a window of seconds, the line "
+        "goes through their medians; windows with too many unanswered requests for a p95 are left out.",
         plot,
         "Highest arrival rate with p95 under 200 ms: "
         + ", ".join(f"{title} {format_rate(rate)}" for title, rate in best.items())
