@@ -1,0 +1,106 @@
+"""What a check may see of a learner's work: the names it asks for, as callables and plain data."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from scalelab.core.errors import did_you_mean
+
+FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
+
+
+class NotAttempted(Exception):
+    """The task was not begun: its name is missing or still stands for nothing."""
+
+
+class WrongArguments(Exception):
+    """The learner's function cannot be called as the task says."""
+
+
+class Answers:
+    """The learner's names, and fresh random inputs to try them on.
+
+    ``answers["weights"]`` is the learner's function or value. A function is wrapped so that the report can
+    say what it was called with and what it returned.
+    """
+
+    def __init__(self, namespace: Mapping[str, Any], *, seed: int = 0):
+        self._namespace = namespace
+        self.reseed(seed)
+
+    @property
+    def namespace(self) -> Mapping[str, Any]:
+        """All names that the learner's notebook has."""
+        return self._namespace
+
+    def reseed(self, seed: int) -> None:
+        """Start `rng` anew; equal seeds give equal inputs."""
+        self.seed = seed
+        self.rng: np.random.Generator = np.random.default_rng(seed)
+        self.last: tuple[str, Any] | None = None
+        """what was read last, in words, and its value: for the report"""
+        self.raised: BaseException | None = None
+        """the exception that came out of the learner's function, if one did"""
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._namespace and self._namespace[name] is not ...
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the learner's `name`.
+
+        Raises:
+            NotAttempted: there is no such name, or it is still ``...``.
+        """
+        if name not in self._namespace:
+            mine = [key for key in self._namespace if not key.startswith("_")]
+            near = did_you_mean(name, mine) if mine else ""
+            told = f" ({near})" if near.startswith("did you mean") else ""
+            raise NotAttempted(f"there is no {name!r} yet: run the cell that defines it{told}")
+        value = self._namespace[name]
+        if value is ...:
+            raise NotAttempted(f"{name} is still ...: put your answer in its place")
+        self.last = (name, value)
+        return self._watched(name, value) if isinstance(value, FUNCTIONS) else value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the learner's `name`, or `default` where it is missing or ``...``."""
+        if name not in self:
+            return default
+        return self[name]
+
+    def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            _check_arguments(name, function, args, kwargs)
+            try:
+                value = function(*args, **kwargs)
+            except BaseException as error:
+                self.raised = error
+                raise
+            self.last = (f"what {name} returned", value)
+            return value
+
+        try:
+            return functools.update_wrapper(call, function)
+        except (AttributeError, TypeError):
+            return call
+
+
+def _check_arguments(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some builtins have none
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        names = [f"{key}=" for key in kwargs]
+        given = f"{len(args)} value{'s' * (len(args) != 1)}" + (f" and {', '.join(names)}" if names else "")
+        raise WrongArguments(
+            f"{name}{signature} cannot be called with {given}: {error}; keep the arguments of the task"
+        ) from None
