@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "cost": {"core"},
     # tools: the classroom
     "bench": {"core"},
+    "authoring": {"core", "grading"},
     "grading": {"core"},
     # below all
     "core": set(),

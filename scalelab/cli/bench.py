@@ -60,14 +60,12 @@ def parameters(notebook: Path) -> None:
 )
 def build(sources: tuple[Path, ...], only_check: bool) -> None:
     """Render jupytext SOURCES (.py) as notebooks beside them; all benchmarks if none is given."""
-    from scalelab.bench.sources import benchmark_sources, build_notebook
+    from scalelab.authoring.render import benchmark_sources, render_script, write_if_changed
 
     stale = 0
     for source in sources or benchmark_sources():
-        target, text = source.with_suffix(".ipynb"), build_notebook(source)
-        is_fresh = target.exists() and target.read_text(encoding="utf-8") == text
-        if not is_fresh and not only_check:
-            target.write_text(text, encoding="utf-8", newline="\n")
+        target = source.with_suffix(".ipynb")
+        is_fresh = write_if_changed(target, render_script(source), only_check=only_check)
         stale += not is_fresh
         word = "up to date" if is_fresh else "STALE: run `scalelab bench build`" if only_check else "written"
         click.echo(f"{target.name}: {word}")

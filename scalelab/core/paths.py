@@ -11,8 +11,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shipped(name: str) -> Path:
-    """Return the shipped folder ``datasets`` or ``benchmarks``, of a checkout or an installed package."""
-    inside = {"datasets": "datasets", "benchmarks": "labs/benchmarks"}
+    """Return a shipped folder, ``datasets``, ``benchmarks`` or ``labs``: a checkout's or a package's."""
+    inside = {"datasets": "datasets", "benchmarks": "labs/benchmarks", "labs": "labs"}
     assert name in inside, name
     override = os.environ.get(f"SCALELAB_{name.upper()}")
     if override:
