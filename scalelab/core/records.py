@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import uuid
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from scalelab.core.errors import DataError
+from scalelab.core.jsonl import TornRecordWarning, append_line, read_lines
 from scalelab.core.machine import fingerprint, git_revision
 
+__all__ = ["Metric", "RecordStore", "RunRecord", "TornRecordWarning", "metric"]
+
 SCHEMA_VERSION = 1
-
-
-class TornRecordWarning(UserWarning):
-    """A store ended in half a line; the half was moved to a file beside it."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +131,7 @@ class RecordStore:
         Raises:
             DataError: the record holds what JSON cannot; nothing was written.
         """
-        line = record.to_json().encode() + b"\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as file, _locked(file):
-            self._move_torn_line(file)
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.path, record.to_json().encode())
 
     def read(self) -> list[RunRecord]:
         """Return all records, oldest first; an unfinished last line is left out (and said).
@@ -149,15 +139,8 @@ class RecordStore:
         Raises:
             DataError: a line in the middle is no record; the message has its number.
         """
-        if not self.path.exists():
-            return []
-        *lines, rest = self.path.read_bytes().split(b"\n")
-        if rest:
-            warnings.warn(
-                f"{self.path} ends in half a line of {len(rest)} bytes", TornRecordWarning, stacklevel=2
-            )
         records = []
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(read_lines(self.path), start=1):
             try:
                 records.append(RunRecord.from_json(line.decode()))
             except (DataError, UnicodeDecodeError) as error:
@@ -165,47 +148,3 @@ class RecordStore:
                     f"{self.path}, line {number}: {error}", hint="mend or remove that line"
                 ) from None
         return records
-
-    def _move_torn_line(self, file: IO[bytes]) -> None:
-        size = file.seek(0, os.SEEK_END)
-        if size == 0:
-            return
-        file.seek(size - 1)
-        if file.read(1) == b"\n":
-            return
-        file.seek(0)
-        keep = file.read().rfind(b"\n") + 1
-        file.seek(keep)
-        torn = file.read()
-        aside = self.path.with_suffix(self.path.suffix + ".torn")
-        with aside.open("ab") as into:
-            into.write(torn + b"\n")
-        file.truncate(keep)
-        warnings.warn(
-            f"{self.path} ended in half a line (a run was killed while it wrote); moved to {aside.name}",
-            TornRecordWarning,
-            stacklevel=3,
-        )
-
-
-@contextmanager
-def _locked(file: IO[bytes]) -> Iterator[None]:
-    """Hold the file's lock; the system drops it when the process dies, so it is never stale."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows
-        import msvcrt
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
-        try:
-            yield
-        finally:
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
