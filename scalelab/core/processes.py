@@ -4,7 +4,9 @@ Three layers, since no single one works everywhere:
 - Linux: the kernel kills the child when the parent dies (``PR_SET_PDEATHSIG``), set by a two-line trampoline
   that then becomes the command, so the child keeps its pid. The signal is tied to the *thread* that started
   the child: start children from a thread that lives as long as they should.
-- Everywhere: Python children of ours call `die_with_parent`, which watches the parent.
+- Everywhere: Python children of ours call `die_with_parent`, which watches the parent and the process that
+  called `start`, known from the environment: a child whose own parent was gone before it could look (torchrun,
+  killed while its ranks imported torch) would wait for ever.
 - A parent that ends in order stops the whole tree itself (`stop_tree`).
 """
 
@@ -32,6 +34,7 @@ os.getppid() == int(sys.argv[1]) or sys.exit(143)
 os.execvp(sys.argv[2], sys.argv[2:])
 """
 _POLL_S = 0.1
+_STARTED_BY = "SCALELAB_STARTED_BY"
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def start(
     try:
         return subprocess.Popen(
             argv,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, **(env or {}), _STARTED_BY: "" if detached else str(os.getpid())},
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -197,10 +200,11 @@ def die_with_parent() -> None:
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     parent = os.getppid()
+    starter = int(os.environ.get(_STARTED_BY) or parent)
     is_alive(parent)  # imports psutil here: the thread must not be in an import when a short process ends
 
     def watch() -> None:
-        while is_alive(parent) and os.getppid() == parent:
+        while os.getppid() == parent and is_alive(parent) and is_alive(starter):
             time.sleep(1.0)
         os._exit(143)
 

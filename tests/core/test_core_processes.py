@@ -205,6 +205,36 @@ time.sleep(600)
     wait_until(lambda: gone(pid))
 
 
+@posix_only
+def test_a_python_child_whose_own_parent_was_gone_too_early_dies_with_the_starter_of_its_tree():
+    """A rank of torchrun: its parent may be killed while it still imports torch."""
+    starter = subprocess.Popen(python(FOREVER))
+    watching = f"""
+from scalelab.core import processes
+processes.die_with_parent()
+print("ready", flush=True)
+{FOREVER}
+"""
+    environment = {**os.environ, "SCALELAB_STARTED_BY": str(starter.pid)}
+    child = subprocess.Popen(python(watching), stdout=subprocess.PIPE, env=environment)
+    try:
+        assert child.stdout.readline() == b"ready\n"
+        starter.kill()
+        starter.wait(30)
+        assert child.wait(30) == 143
+    finally:
+        child.kill()
+        child.communicate()
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_child_knows_who_started_it_unless_it_is_detached(tmp_path, detached):
+    with (tmp_path / "out").open("wb") as output:
+        code = "import os; print(os.environ['SCALELAB_STARTED_BY'])"
+        assert processes.start(python(code), output=output, detached=detached).wait(30) == 0
+    assert (tmp_path / "out").read_text().strip() == ("" if detached else str(os.getpid()))
+
+
 STUBBORN = """
 import pathlib, signal, sys, time
 def asked(*_):
