@@ -1,0 +1,25 @@
+"""The lab in the notebook: predictions, measurements, checks, hints and what the learner has done so far."""
+
+from scalelab.core.lazy import export
+
+__all__ = [
+    "CheckNotPassed",
+    "Lab",
+    "LabInfo",
+    "Ledger",
+    "Measurement",
+    "Prediction",
+    "find_lab",
+    "list_labs",
+]
+
+__getattr__ = export(
+    __name__,
+    {
+        "lab": ["CheckNotPassed", "Lab"],
+        "catalog": ["LabInfo", "find_lab", "list_labs"],
+        "ledger": ["Ledger"],
+        "measuring": ["Measurement"],
+        "predictions": ["Prediction"],
+    },
+)

@@ -1,0 +1,230 @@
+"""``lab = Lab("06_gradient_accumulation")``: everything that a notebook of the course asks for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from scalelab.classroom import cards, hints, measured, progress
+from scalelab.classroom.catalog import find_lab
+from scalelab.classroom.ledger import Ledger
+from scalelab.classroom.measuring import Measurement
+from scalelab.classroom.predictions import CONFIDENCE, check_interval, find_prediction
+from scalelab.classroom.results import ShownResult
+from scalelab.core.errors import ConfigError, UserError, did_you_mean
+from scalelab.grading import Check, CheckResult, Outcome, draw_seed, load_checks, run_check
+
+
+class CheckNotPassed(UserError):
+    """A check was not passed, or a measurement refused, and ``SCALELAB_STRICT=1`` makes that an error."""
+
+
+def is_strict() -> bool:
+    """Tell whether cells must fail for wrong answers (``SCALELAB_STRICT=1``: continuous integration)."""
+    return os.environ.get("SCALELAB_STRICT", "") not in {"", "0"}
+
+
+class Lab:
+    """One lab in one notebook. Takes milliseconds and imports nothing heavy.
+
+    Args:
+        slug: ``06_gradient_accumulation``, or ``6``.
+        namespace: the learner's names; the notebook's own if left out.
+        ledger: where events go; the learner's own if left out.
+
+    Raises:
+        ConfigError: there is no such lab.
+    """
+
+    def __init__(
+        self, slug: str | int, namespace: Mapping[str, Any] | None = None, *, ledger: Ledger | None = None
+    ):
+        self.info = find_lab(slug)
+        self.namespace = sys._getframe(1).f_globals if namespace is None else namespace
+        self.ledger = ledger or Ledger()
+        self._checks: dict[str, Check] | None = None
+        self._told = ""
+
+    @property
+    def slug(self) -> str:
+        """The lab's name."""
+        return self.info.slug
+
+    @property
+    def checks(self) -> dict[str, Check]:
+        """The lab's checks by name; the first use imports what they need."""
+        if self._checks is None:
+            self._checks = load_checks(self.info.folder)
+        return self._checks
+
+    def check(self, name: str) -> CheckResult:
+        """Check a task. The result shows as a card; only with ``SCALELAB_STRICT=1`` it may raise.
+
+        Raises:
+            ConfigError: there is no such task.
+            CheckNotPassed: strict, and the answer failed, crashed or is missing (not if it is inconclusive:
+                a noisy machine is nobody's mistake).
+        """
+        check = self._task(name)
+        before = self.ledger.read(lab=self.slug, kind="check", name=name)
+        result = run_check(
+            check, self.namespace, seed=draw_seed(lab=self.slug, check=name, attempt=len(before) + 1)
+        )
+        self._record(
+            "check", name, outcome=result.outcome.value, points=result.points, max_points=result.max_points,
+            code=result.code, seed=result.seed, seconds=round(result.seconds, 3),
+        )  # fmt: skip
+        shown = ShownResult.of(result, hints_seen=hints.seen(self.ledger, self.slug, name))
+        if is_strict() and result.outcome not in {Outcome.PASSED, Outcome.INCONCLUSIVE}:
+            raise CheckNotPassed(str(result))
+        return shown
+
+    def predict(
+        self,
+        name: str,
+        question: str = "",
+        *,
+        unit: str = "",
+        range: tuple[float, float] | None = None,
+        guess: float | None = None,
+        low: float | None = None,
+        high: float | None = None,
+    ) -> cards.Card:
+        """Commit to a number and an interval before it is measured; without a guess, ask for them.
+
+        Args:
+            range: what the slider spans, in `unit`; a prediction may lie outside.
+            low, high: you would bet nine to one that the value lies between them.
+
+        Raises:
+            ConfigError: a number is missing, or not ``low <= guess <= high``.
+        """
+        if guess is None and low is None and high is None:
+            return self._ask(name, question, unit, range)
+        numbers = check_interval(name, guess, low, high)
+        first = find_prediction(self.ledger, self.slug, name)
+        guess, low, high = numbers
+        self._record("prediction", name, guess=guess, low=low, high=high, unit=unit, question=question)
+        told = f"You expect {_with_unit(guess, unit)}, between {low:g} and {high:g}."
+        if first is None:
+            return cards.make_card("info", "predicted", question or name, [told]).show()
+        stays = (
+            f"Your first prediction stays: {_with_unit(first.guess, first.unit)}, between {first.low:g} and "
+            f"{first.high:g}. This one is kept beside it as a revision."
+        )
+        return cards.make_card("info", "revised", question or name, [told, stays]).show()
+
+    def measure(
+        self, name: str, run: Callable[[], Measurement | float], *, unit: str = ""
+    ) -> Measurement | None:
+        """Measure what was predicted; show both, and record the measurement.
+
+        Returns None (and says why) while there is no prediction of `name`, or while `run` meets a stub.
+
+        Raises:
+            CheckNotPassed: the same, where ``SCALELAB_STRICT=1``.
+            ConfigError: `run` returned no number.
+        """
+        prediction = find_prediction(self.ledger, self.slug, name)
+        if prediction is None:
+            return self._refuse(
+                name,
+                f"Predict it first: run the cell with `lab.predict({name!r}, ...)`, then this one again.",
+            )
+        try:
+            value = run()
+        except NotImplementedError as error:
+            return self._refuse(name, f"Not yet: a task above is still a stub ({error or 'it raised'}).")
+        done = measured.as_measurement(name, value, unit or prediction.unit)
+        self._record(
+            "measurement", name, value=done.value, unit=done.unit, detail=done.detail,
+            verdict=done.verdict.value if done.verdict else None,
+            record=measured.keep_record(self.ledger, self.slug, name, done),
+        )  # fmt: skip
+        return measured.show(done, find_prediction(self.ledger, self.slug, name))
+
+    def hint(self, name: str) -> cards.Card:
+        """Show the next of the task's three hints, with those before it."""
+        check = self._task(name)
+        count = min(hints.seen(self.ledger, self.slug, name) + 1, len(check.hints))
+        self._record("hint", name, number=count)
+        return hints.hint_card(check, count).show()
+
+    def give_up(self, name: str) -> cards.Card:
+        """Give a task up, which is recorded, and see its solution where the course provides one."""
+        check = self._task(name)
+        self._record("gave-up", name)
+        return hints.solution_card(self.info, check).show()
+
+    def solution(self, name: str) -> cards.Card:
+        """Show a solution after the task was passed or given up."""
+        check = self._task(name)
+        if not hints.may_see_solution(self.ledger, self.slug, name):
+            told = f"Pass the check first, or give up with `lab.give_up({name!r})`; giving up is recorded."
+            return cards.make_card("calm", "not yet", f"Solution of {name}", [told]).show()
+        return hints.solution_card(self.info, check).show()
+
+    def explain(self, name: str, text: str = "") -> cards.Card:
+        """Keep a written answer; without a text, show the one that was kept last."""
+        words = "" if text is ... else " ".join(str(text).split())
+        if words.strip(".… "):
+            self._record("explanation", name, text=str(text).strip())
+            count = len(words.split())
+            return cards.make_card("info", "kept", name, [f"Your answer of {count} words is kept."]).show()
+        kept = self.ledger.read(lab=self.slug, kind="explanation", name=name)
+        if kept:
+            return cards.make_card("info", "kept", name, [str(kept[-1].facts.get("text", ""))]).show()
+        told = f'Write your answer: `lab.explain({name!r}, "...")`.'
+        return cards.make_card("calm", "not written yet", name, [told]).show()
+
+    def cost(self, *amounts: Any, what: str = "this run") -> cards.Card:
+        """Show what something costs, in rupees and dollars, and keep it.
+
+        Args:
+            amounts: objects with `amount` and `currency` (and `amount_usd`): ``cost_per_million(rate,
+                currency="INR")`` of scalelab.cost shows both.
+        """
+        line, facts = measured.cost_line(amounts)
+        self._record("cost", what, amounts=facts)
+        return cards.make_card("info", "cost", what[0].upper() + what[1:], [line]).show()
+
+    def progress(self) -> cards.Card:
+        """Show this lab's tasks with their points, and how well all predictions so far were calibrated."""
+        return progress.progress_card(self.info, self.checks, self.ledger).show()
+
+    def _ask(self, name: str, question: str, unit: str, range: tuple[float, float] | None) -> cards.Card:
+        made = find_prediction(self.ledger, self.slug, name)
+        if made is not None:
+            told = f"You expect {_with_unit(made.guess, made.unit)}, between {made.low:g} and {made.high:g}."
+            return cards.make_card("info", "predicted", question or name, [told]).show()
+        typed = f"lab.predict({name!r}, guess=..., low=..., high=...)"
+        told = (
+            f"Your guess{f' in {unit}' if unit else ''}, and an interval that you would bet "
+            f"{round(10 * CONFIDENCE)} in 10 holds it: `{typed}`"
+        )
+        return cards.make_card("calm", "predict", question or name, [told]).show()
+
+    def _refuse(self, name: str, told: str) -> None:
+        if is_strict():
+            raise CheckNotPassed(f"{name} was not measured", hint=told.replace("`", ""))
+        cards.make_card("calm", "not measured", name, [told]).show()
+
+    def _task(self, name: str) -> Check:
+        if name not in self.checks:
+            raise ConfigError(f"{self.slug} has no task {name!r}", hint=did_you_mean(str(name), self.checks))
+        return self.checks[name]
+
+    def _record(self, kind: str, name: str, **facts: Any) -> None:
+        self.ledger.append(kind, self.slug, name, **facts)
+        if self.ledger.problem and self.ledger.problem != self._told:
+            self._told = self.ledger.problem
+            cards.make_card("warn", "not saved", "Your progress", [self.ledger.problem]).show()
+
+    def __repr__(self) -> str:
+        return f"Lab {self.info.number:02d}: {self.info.title} ({self.info.points:g} points)"
+
+
+def _with_unit(value: float, unit: str) -> str:
+    return f"{value:g} {unit}".strip()

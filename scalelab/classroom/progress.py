@@ -1,0 +1,116 @@
+"""How far the learner is: tasks, points, and whether their intervals hold what they should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+
+from scalelab.classroom import cards
+from scalelab.classroom.catalog import LabInfo
+from scalelab.classroom.ledger import Event, Ledger
+from scalelab.classroom.predictions import Prediction, read_predictions
+from scalelab.grading.checks import Check, Outcome
+
+_TONES = {"passed": "good", "failed": "bad", "crashed": "bad", "inconclusive": "warn"}
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """Where a task stands: passed once is passed."""
+
+    name: str
+    goal: str
+    points: float
+    max_points: float
+    state: str
+    """an outcome's value, ``given up``, or ``not begun``"""
+
+
+def task_states(info: LabInfo, checks: Mapping[str, Check], ledger: Ledger) -> list[TaskState]:
+    """Return the state of every task, in the order of the lab."""
+    events = ledger.read(lab=info.slug)
+    return [
+        _state(check, [event for event in events if event.name == check.name]) for check in checks.values()
+    ]
+
+
+def _state(check: Check, events: Iterable[Event]) -> TaskState:
+    outcomes = [str(event.facts.get("outcome")) for event in events if event.kind == "check"]
+    given_up = any(event.kind == "gave-up" for event in events)
+    if Outcome.PASSED.value in outcomes:
+        return TaskState(check.name, check.goal, check.points, check.points, Outcome.PASSED.value)
+    state = "given up" if given_up else outcomes[-1] if outcomes else "not begun"
+    return TaskState(check.name, check.goal, 0.0, check.points, state)
+
+
+def points_of(info: LabInfo, ledger: Ledger) -> tuple[float, str]:
+    """Return the points that were earned in a lab and its state, from the ledger alone."""
+    events = ledger.read(lab=info.slug)
+    earned = {
+        event.name: float(event.facts.get("points", 0))
+        for event in events
+        if event.kind == "check" and event.facts.get("outcome") == Outcome.PASSED.value
+    }
+    points = sum(earned.values())
+    if not events:
+        return 0.0, "new"
+    return points, "done" if points >= info.points else "begun"
+
+
+def progress_card(info: LabInfo, checks: Mapping[str, Check], ledger: Ledger) -> cards.Card:
+    """Return the strip of tasks, and the calibration of all predictions in all labs."""
+    states = task_states(info, checks, ledger)
+    earned, total = sum(state.points for state in states), sum(state.max_points for state in states)
+    predictions = read_predictions(ledger)
+    mine = [each for each in predictions if each.lab == info.slug]
+    lines = [calibration_line(predictions)]
+    tone = "good" if earned == total else "info"
+    card = cards.make_card(
+        tone, f"{earned:g}/{total:g} points", f"Lab {info.number:02d}: {info.title}", lines,
+        html=_strip(states) + _prediction_table(mine),
+    )  # fmt: skip
+    card.text += "".join(
+        f"\n  {state.name}: {state.state} ({state.points:g}/{state.max_points:g})" for state in states
+    )
+    return card
+
+
+def calibration_line(predictions: Iterable[Prediction]) -> str:
+    """Say how many of the measured predictions were inside their interval."""
+    done = [each for each in predictions if each.measured is not None]
+    if not done:
+        return "No prediction was measured yet."
+    inside = sum(bool(each.is_inside) for each in done)
+    return f"{inside} of {len(done)} measurements fell inside your interval; nine in ten would be calibrated."
+
+
+def _strip(states: Iterable[TaskState]) -> str:
+    chips = []
+    for state in states:
+        tone = {"passed": "good", "failed": "bad", "crashed": "bad", "inconclusive": "warn"}.get(
+            state.state, "calm"
+        )
+        _, rgb = cards.TONES[tone]
+        chips.append(
+            f"<span title='{escape(state.goal)}' style='border:1px solid rgba({rgb},.6);border-radius:4px;"
+            f"background:rgba({rgb},.16);padding:.1em .5em'>{escape(state.name)} · {escape(state.state)} "
+            f"{state.points:g}/{state.max_points:g}</span>"
+        )
+    return f"<div style='display:flex;flex-wrap:wrap;gap:.35em;margin-top:.45em'>{''.join(chips)}</div>"
+
+
+def _prediction_table(predictions: Iterable[Prediction]) -> str:
+    rows = [
+        {
+            "prediction": each.name,
+            "guess": each.guess,
+            "low": each.low,
+            "high": each.high,
+            "measured": each.measured,
+            "unit": each.unit,
+            "inside": {None: "", True: "yes", False: "no"}[each.is_inside],
+        }
+        for each in predictions
+    ]
+    return cards.details("Predictions in this lab", cards.table(rows)) if rows else ""
