@@ -6,12 +6,15 @@ __all__ = [
     "Built",
     "LabFolders",
     "LabSource",
+    "Verification",
     "build_lab",
     "build_notebook",
     "find_labs",
     "new_lab",
     "parse_source",
     "render_script",
+    "verify_lab",
+    "verify_packages",
 ]
 
 __getattr__ = export(
@@ -22,5 +25,6 @@ __getattr__ = export(
         "new": ["new_lab"],
         "source": ["LabSource", "parse_source"],
         "render": ["render_script"],
+        "verify": ["Verification", "verify_lab", "verify_packages"],
     },
 )

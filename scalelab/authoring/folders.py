@@ -8,10 +8,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalelab.core.errors import ConfigError, LabFileError, did_you_mean
 from scalelab.core.paths import shipped
+
+if TYPE_CHECKING:
+    from scalelab.grading import Task
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -126,3 +129,25 @@ def declared_points(text: str, name: str = "checks.py") -> dict[str, float]:
                 raise LabFileError(f"{name}: line {call.lineno}: check {values[0]!r} is there already")
             points[values[0]] = values[1]
     return points
+
+
+def load_answers(folders: LabFolders) -> dict[str, Task]:
+    """Return the trial answers of a lab's tasks: texts of code, not run here.
+
+    Raises:
+        LabFileError: answers.py does not run or has no ``ANSWERS`` of `Task`.
+    """
+    name = f"solutions/{folders.slug}/answers.py"
+    module: dict[str, Any] = {"__name__": "answers", "__file__": name}
+    try:
+        exec(compile(folders.read("answers.py"), name, "exec"), module)
+    except LabFileError:
+        raise
+    except Exception as error:
+        raise LabFileError(f"{name} does not run: {type(error).__name__}: {error}") from None
+    from scalelab.grading import Task
+
+    answers = module.get("ANSWERS")
+    if not isinstance(answers, dict) or not all(isinstance(task, Task) for task in answers.values()):
+        raise LabFileError(f"{name} has no ANSWERS", hint='ANSWERS = {"task": Task(right=[...], ...)}')
+    return answers

@@ -41,3 +41,48 @@ def new(slug: str, title: str) -> None:
     for path in sorted([*folders.lab.iterdir(), *folders.solution.iterdir()]):
         click.echo(f"{path.parent.parent.name}/{slug}/{path.name}: written")
     click.echo(f"next: change solutions/{slug}/source.py, then scalelab author build {slug}")
+
+
+@author.command()
+@click.argument("labs", nargs=-1, metavar="[LAB]...")
+@click.option("--packages/--no-packages", default=True, show_default=True, help="Search wheel and sdist too.")
+def verify(labs: tuple[str, ...], packages: bool) -> None:
+    """Prove that labs hold; all labs by default. Exit code 3 if one does not.
+
+    Untouched notebooks score 0 and solutions everything; right answers pass, wrong ones get their own
+    feedback, crashing ones crash; notebooks stay within their budgets; students get no solution.
+    """
+    from rich.console import Console
+
+    from scalelab.authoring import find_labs, verify_lab, verify_packages
+    from scalelab.core.units import format_bytes, format_seconds
+
+    found = find_labs(labs)
+    is_broken = False
+    with Console(stderr=True).status("") as status:
+        for folders in found:
+            result = verify_lab(
+                folders, on_step=lambda step, slug=folders.slug: status.update(f"{slug}: {step}")
+            )
+            is_broken |= not result.holds
+            click.secho(
+                f"{result.slug}: {'holds' if result.holds else f'{len(result.problems)} problems'}"
+                f" ({result.points:g} points, {result.trials} trials, "
+                f"notebook {format_seconds(result.notebook_s)}, {format_bytes(result.peak_memory_bytes)})",
+                fg="green" if result.holds else "red",
+            )
+            for problem in result.problems:
+                click.echo(f"  {problem}")
+        root = found[0].lab.parents[1] if found else None
+        if packages and root is not None and (root / "pyproject.toml").exists():
+            status.update("wheel and sdist")
+            leaks = verify_packages(found, root)
+            is_broken |= bool(leaks)
+            click.secho(
+                f"wheel and sdist: {f'{len(leaks)} leaks' if leaks else 'no solution in them'}",
+                fg="red" if leaks else "green",
+            )
+            for leak in leaks:
+                click.echo(f"  {leak}")
+    if is_broken:
+        raise SystemExit(3)
