@@ -140,7 +140,7 @@ def _run_unsolved(folders: LabFolders, work: Path, memory_bytes: int, points: di
         return [f"{name}: {failure}"]
     found = scores(document)
     problems = [
-        f"{name}: check cell {check!r} of the untouched notebook gives {found.get(check, 'nothing')}, wanted 0"
+        f"{name}: check cell {check!r}, untouched, gives {found.get(check, 'nothing')}, wanted 0"
         for check in points
         if found.get(check) != 0.0
     ]
