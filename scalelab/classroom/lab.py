@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from scalelab.classroom import cards, hints, measured, progress
 from scalelab.classroom.catalog import find_lab
@@ -19,6 +19,10 @@ from scalelab.grading import Check, CheckResult, Outcome, draw_seed, load_checks
 
 class CheckNotPassed(UserError):
     """A check was not passed, or a measurement refused, and ``SCALELAB_STRICT=1`` makes that an error."""
+
+
+class MeasuredElsewhere(Exception):
+    """Nothing is measured when a notebook is checked from outside, and no earlier value was recorded."""
 
 
 def is_strict() -> bool:
@@ -37,6 +41,11 @@ class Lab:
     Raises:
         ConfigError: there is no such lab.
     """
+
+    on_result: ClassVar[Callable[[CheckResult], None] | None] = None
+    """called with every result; set where a notebook is checked from outside"""
+    measures: ClassVar[bool] = True
+    """False: `measure` runs nothing and returns what was recorded last"""
 
     def __init__(
         self, slug: str | int, namespace: Mapping[str, Any] | None = None, *, ledger: Ledger | None = None
@@ -77,6 +86,8 @@ class Lab:
             code=result.code, seed=result.seed, seconds=round(result.seconds, 3),
         )  # fmt: skip
         shown = ShownResult.of(result, hints_seen=hints.seen(self.ledger, self.slug, name))
+        if Lab.on_result is not None:
+            Lab.on_result(result)
         if is_strict() and result.outcome not in {Outcome.PASSED, Outcome.INCONCLUSIVE}:
             raise CheckNotPassed(str(result))
         return shown
@@ -106,9 +117,10 @@ class Lab:
         numbers = check_interval(name, guess, low, high)
         first = find_prediction(self.ledger, self.slug, name)
         guess, low, high = numbers
-        self._record("prediction", name, guess=guess, low=low, high=high, unit=unit, question=question)
+        if not self._is_repeated("prediction", name, guess=guess, low=low, high=high):
+            self._record("prediction", name, guess=guess, low=low, high=high, unit=unit, question=question)
         told = f"You expect {_with_unit(guess, unit)}, between {low:g} and {high:g}."
-        if first is None:
+        if first is None or numbers == (first.guess, first.low, first.high):
             return cards.make_card("info", "predicted", question or name, [told]).show()
         stays = (
             f"Your first prediction stays: {_with_unit(first.guess, first.unit)}, between {first.low:g} and "
@@ -127,6 +139,11 @@ class Lab:
             CheckNotPassed: the same, where ``SCALELAB_STRICT=1``.
             ConfigError: `run` returned no number.
         """
+        if not Lab.measures:
+            kept = measured.last_measurement(self.ledger, self.slug, name)
+            if kept is None:
+                raise MeasuredElsewhere(name)
+            return kept
         prediction = find_prediction(self.ledger, self.slug, name)
         if prediction is None:
             return self._refuse(
@@ -170,7 +187,8 @@ class Lab:
         """Keep a written answer; without a text, show the one that was kept last."""
         words = "" if text is ... else " ".join(str(text).split())
         if words.strip(".… "):
-            self._record("explanation", name, text=str(text).strip())
+            if not self._is_repeated("explanation", name, text=str(text).strip()):
+                self._record("explanation", name, text=str(text).strip())
             count = len(words.split())
             return cards.make_card("info", "kept", name, [f"Your answer of {count} words is kept."]).show()
         kept = self.ledger.read(lab=self.slug, kind="explanation", name=name)
@@ -215,6 +233,11 @@ class Lab:
         if name not in self.checks:
             raise ConfigError(f"{self.slug} has no task {name!r}", hint=did_you_mean(str(name), self.checks))
         return self.checks[name]
+
+    def _is_repeated(self, kind: str, name: str, **facts: Any) -> bool:
+        """A cell that runs again with the same words adds nothing to the ledger."""
+        before = self.ledger.read(lab=self.slug, kind=kind, name=name)
+        return bool(before) and all(before[-1].facts.get(key) == value for key, value in facts.items())
 
     def _record(self, kind: str, name: str, **facts: Any) -> None:
         self.ledger.append(kind, self.slug, name, **facts)

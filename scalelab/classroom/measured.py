@@ -51,6 +51,17 @@ def keep_record(ledger: Ledger, lab: str, name: str, done: Measurement) -> str |
     return record.id
 
 
+def last_measurement(ledger: Ledger, lab: str, name: str) -> Measurement | None:
+    """Return the value that was recorded last, without its figure; None if there is none."""
+    events = ledger.read(lab=lab, kind="measurement", name=name)
+    if not events:
+        return None
+    facts = events[-1].facts
+    return Measurement(
+        facts["value"], facts.get("unit", ""), (), facts.get("verdict"), facts.get("detail", "")
+    )
+
+
 def show(done: Measurement, prediction: Prediction | None) -> Measurement:
     """Show a measurement with its prediction and figure; return it."""
     card = card_of(done, prediction)

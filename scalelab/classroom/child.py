@@ -1,0 +1,121 @@
+"""Execute a learner's notebook away from their kernel and report every check: ``python -m`` this module.
+
+A process of its own, so that whatever the notebook does (end Python, eat memory, never end) is only its own
+end. Each line it writes to ``--out`` is one JSON object: the checks there are, the cell that begins, a cell
+that raised, a result.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalelab.classroom.lab import Lab, MeasuredElsewhere
+from scalelab.classroom.notebooks import Cell, read_notebook
+from scalelab.core.lazy import require
+from scalelab.core.processes import die_with_parent
+from scalelab.grading import CheckResult
+from scalelab.grading.limits import OverLimit, time_limit
+
+
+@click.command()
+@click.argument("notebook", type=click.Path(path_type=Path))
+@click.option("--lab", "slug", required=True)
+@click.option("--out", required=True, type=click.Path(path_type=Path))
+@click.option("--cell-limit-s", default=120.0)
+def main(notebook: Path, slug: str, out: Path, cell_limit_s: float) -> None:
+    """Run all cells of NOTEBOOK, then the checks that none of them asked for."""
+    die_with_parent()
+    shell = _shell()
+    with out.open("a", encoding="utf-8") as lines:
+
+        def tell(kind: str, **facts: Any) -> None:
+            lines.write(json.dumps({"kind": kind, **facts}) + "\n")
+            lines.flush()
+
+        seen: set[str] = set()
+
+        def on_result(result: CheckResult) -> None:
+            facts = {name: value for name, value in asdict(result).items() if name != "hints_seen"}
+            seen.add(result.name)
+            tell("result", **{**facts, "outcome": result.outcome.value})
+
+        Lab.on_result, Lab.measures = staticmethod(on_result), False
+        lab = Lab(slug, shell.user_ns)
+        tell(
+            "checks",
+            checks=[
+                {"name": check.name, "goal": check.goal, "points": check.points, "hint": check.hints[0]}
+                for check in lab.checks.values()
+            ],
+        )
+        unmeasured: set[str] = set()
+        for cell in read_notebook(notebook).cells:
+            tell("cell", number=cell.number)
+            error = _run(shell, cell, cell_limit_s, unmeasured)
+            if error:
+                tell("error", number=cell.number, message=error)
+        tell("cell", number=0)
+        for name in lab.checks:
+            if name not in seen:
+                lab.check(name)
+        tell("end")
+    sys.stdout.flush()
+    os._exit(0)  # threads that the notebook left must not keep us
+
+
+def _shell() -> Any:
+    """Return an IPython shell, so that cells may use what a notebook's may: magics, await, display."""
+    require("IPython", extra="lab")
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    config = Config()
+    config.HistoryManager.enabled = False
+    shell = InteractiveShell.instance(config=config, colors="NoColor")
+    sys.path.insert(0, "")
+    return shell
+
+
+def _run(shell: Any, cell: Cell, limit_s: float, unmeasured: set[str]) -> str:
+    """Run a cell; return the sentence of its error, or an empty one.
+
+    A cell that needs a value which was never measured is passed over, and so are those that need its names.
+    """
+    try:
+        with time_limit(limit_s):
+            done = shell.run_cell(cell.source, store_history=True)
+    except OverLimit:
+        return f"did not end in {limit_s:g} s"
+    error = done.error_before_exec or done.error_in_exec
+    if isinstance(error, MeasuredElsewhere) or getattr(error, "name", None) in unmeasured:
+        unmeasured |= _assigned(cell.source)
+        return ""
+    if error is None or isinstance(error, NotImplementedError):
+        return ""
+    if isinstance(error, OverLimit):
+        return f"did not end in {limit_s:g} s"
+    line = getattr(error, "lineno", None)
+    at = f" (line {line})" if line else ""
+    text = getattr(error, "msg", None) or getattr(error, "message", None) or str(error)
+    return f"{type(error).__name__}: {' '.join(str(text).split())[:300]}{at}".replace(": (", " (")
+
+
+def _assigned(source: str) -> set[str]:
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # a magic
+        return set()
+    names = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
+    return {node.id for node in names if isinstance(node.ctx, ast.Store)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""``scalelab lab list | start | check | reset | watch``: the classroom from the terminal."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from scalelab.classroom.rechecking import NotebookReport
+    from scalelab.grading import CheckResult
+
+_COLOURS = {"passed": "green", "failed": "red", "crashed": "red", "inconclusive": "yellow"}
+
+
+@click.group()
+def lab() -> None:
+    """Work through the labs: each one question, one notebook, a few checked tasks."""
+
+
+@lab.command("list")
+def list_() -> None:
+    """List the labs, with what you have earned."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from scalelab.classroom.catalog import list_labs
+    from scalelab.classroom.ledger import Ledger
+    from scalelab.classroom.progress import points_of
+
+    ledger = Ledger()
+    table = Table(box=None, pad_edge=False)
+    for column, justify in (
+        ("lab", "left"),
+        ("", "left"),
+        ("min", "right"),
+        ("state", "left"),
+        ("points", "right"),
+    ):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    waiting = ""
+    for info in list_labs():
+        points, state = points_of(info, ledger)
+        waiting = waiting or (f"{info.number:02d}" if state != "done" else "")
+        table.add_row(
+            f"{info.number:02d}", info.title, f"{info.minutes}", state, f"{points:g}/{info.points:g}"
+        )
+    Console().print(table)
+    if waiting:
+        click.echo(f"\nNext: scalelab lab start {waiting}")
+
+
+@lab.command()
+@click.argument("number")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="[default: ./NN_slug]")
+@click.option("--open/--no-open", "opens", default=True, show_default=True, help="Open JupyterLab there.")
+def start(number: str, folder: Path | None, opens: bool) -> None:
+    """Copy the notebook of lab NUMBER into a folder of yours and open it."""
+    from scalelab.classroom.catalog import find_lab
+    from scalelab.classroom.copies import start_copy
+    from scalelab.classroom.ledger import Ledger
+    from scalelab.core.errors import MissingDependency
+    from scalelab.core.lazy import is_installed
+
+    info = find_lab(number)
+    path, is_new = start_copy(info, folder)
+    told = "your copy" if is_new else "was there already and is left as it is"
+    click.echo(f"{path}: {told}")
+    if is_new:
+        Ledger().append("started", info.slug, "notebook", path=str(path.resolve()))
+    if not opens:
+        click.echo(f"Open it with: jupyter lab {path}")
+        return
+    if not is_installed("jupyterlab"):
+        raise MissingDependency("JupyterLab is not installed", hint='pip install "scalelab[lab]"')
+    click.echo("JupyterLab opens in your browser; Ctrl-C here ends it.")
+    raise SystemExit(subprocess.call([sys.executable, "-m", "jupyterlab", str(path)]))
+
+
+@lab.command()
+@click.argument("number")
+@click.argument("notebook", required=False, type=click.Path(path_type=Path))
+@click.option("--timeout-s", default=600.0, show_default=True, help="For the whole notebook.")
+def check(number: str, notebook: Path | None, timeout_s: float) -> None:
+    """Check all tasks of my notebook of lab NUMBER. Exits with 1 while a task is not passed."""
+    from scalelab.classroom.catalog import find_lab
+    from scalelab.classroom.copies import find_copy
+    from scalelab.classroom.rechecking import check_notebook
+
+    info = find_lab(number)
+    report = check_notebook(info, find_copy(info, notebook), timeout_s=timeout_s)
+    _print(report)
+    raise SystemExit(0 if report.next_task is None else 1)
+
+
+@lab.command()
+@click.argument("number")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="[default: ./NN_slug]")
+def reset(number: str, folder: Path | None) -> None:
+    """Start the notebook of lab NUMBER over; the old one is kept as a backup."""
+    from scalelab.classroom.catalog import find_lab
+    from scalelab.classroom.copies import reset_copy
+    from scalelab.classroom.ledger import Ledger
+
+    info = find_lab(number)
+    path, backup = reset_copy(info, folder)
+    Ledger().append("reset", info.slug, "notebook", path=str(path.resolve()))
+    click.echo(f"{path}: new")
+    if backup is not None:
+        click.echo(f"{backup}: your old notebook")
+    click.echo(
+        "Your points and predictions stay. If it is open in JupyterLab: File > Reload Notebook from Disk."
+    )
+
+
+@lab.command()
+@click.argument("number")
+@click.argument("notebook", required=False, type=click.Path(path_type=Path))
+@click.option("--timeout-s", default=600.0, show_default=True, help="For the whole notebook.")
+def watch(number: str, notebook: Path | None, timeout_s: float) -> None:
+    """Check again at every save of my notebook of lab NUMBER, and say what to do next. Ctrl-C ends it."""
+    from scalelab.classroom.catalog import find_lab
+    from scalelab.classroom.copies import find_copy
+    from scalelab.classroom.rechecking import check_notebook
+    from scalelab.classroom.watching import saves
+    from scalelab.core.errors import DataError
+
+    info = find_lab(number)
+    path = find_copy(info, notebook)
+    try:
+        for _ in saves(path):
+            try:
+                report = check_notebook(info, path, timeout_s=timeout_s)
+            except DataError as error:  # half-saved or broken: the next save may mend it
+                click.secho(str(error), fg="red")
+                continue
+            _print(report)
+            if report.next_task is None:
+                return
+            click.echo(f"watching {path}: save it to check again, Ctrl-C ends")
+    except KeyboardInterrupt:
+        click.echo("")
+
+
+def _print(report: NotebookReport) -> None:
+    for result in report.results:
+        _print_result(result)
+    for note in report.notes:
+        click.secho(f"note: {note}", fg="yellow")
+    click.echo(f"\n{report.points:g} of {report.max_points:g} points")
+    task = report.next_task
+    if task is None:
+        click.secho("All tasks are passed.", fg="green")
+    else:
+        click.echo(f"next: {task.name}: {task.goal}")
+
+
+def _print_result(result: CheckResult) -> None:
+    colour = _COLOURS.get(result.outcome.value)
+    points = f"{result.points:g}/{result.max_points:g}"
+    click.echo(f"{click.style(f'{result.outcome.value:<13}', fg=colour)} {points:>6}  {result.name}")
+    for line in (result.message, result.meaning, f"hint: {result.hint}" if result.hint else ""):
+        if line:
+            click.echo(f"{'':<22}{line}")
