@@ -35,6 +35,11 @@ class UserError(ScalelabError, ValueError):
 
     exit_code = 2
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows: the two lines that help, without the way through our code."""
+        lines = [f"{type(self).__name__}: {self.message}"]
+        return [*lines, f"  hint: {self.hint}"] if self.hint else lines
+
 
 class ConfigError(UserError):
     """A parameter, settings file or command line has a value that cannot work."""
