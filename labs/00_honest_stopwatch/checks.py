@@ -1,0 +1,390 @@
+"""Checks of lab 00. No check reads a real clock: time is a number that a made-up machine counts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from scalelab.grading import Answers, check, expect, expect_close, expect_length, expect_type
+
+VERDICTS = ("A", "B", "INCONCLUSIVE")
+
+
+class MadeUpMachine:
+    """A clock that moves only when a call runs; call number i costs ``costs_s[i] * (1 + growth) ** i``."""
+
+    def __init__(self, costs_s: Sequence[float], growth: float = 0.0):
+        self.now_s, self.costs_s, self.growth = 1000.0, list(costs_s), growth
+        self.calls: list[str] = []
+        self.reads = 0
+
+    def clock(self) -> float:
+        self.reads += 1
+        return self.now_s
+
+    def call(self, name: str = "A", factor: float = 1.0) -> Callable[[], None]:
+        def work() -> None:
+            count = len(self.calls)
+            cost_s = self.costs_s[min(count, len(self.costs_s) - 1)]
+            self.now_s += cost_s * factor * (1 + self.growth) ** count
+            self.calls.append(name)
+
+        return work
+
+
+@check(
+    "stopwatch",
+    points=3,
+    hints=(
+        "The first calls pay for what later calls find ready. Who should not be in your list?",
+        "Two loops: one calls and looks at no clock, the other reads the clock before and after each call.",
+        "for _ in range(warmup): call()   then n times: before = clock(); call(); keep clock() - before",
+    ),
+)
+def time_single_calls(answers: Answers) -> None:
+    """Time n single calls, after warm-up calls that nobody looks at."""
+    n, warmup = int(answers.rng.integers(5, 12)), int(answers.rng.integers(2, 5))
+    warm_s = answers.rng.uniform(0.8, 1.2, n) / 1024
+    machine = MadeUpMachine([*([0.5] * warmup), *warm_s])
+    seconds = answers["time_calls"](machine.call(), n, warmup, machine.clock)
+    expect(
+        machine.reads > 0, "your function did not read the clock that it was given", code="own-clock",
+        meaning="with a clock that is an argument, a test brings its own time and need not wait",
+    )  # fmt: skip
+    expect_type(
+        seconds, (list, tuple, np.ndarray), what="what time_calls returned", code="not-a-list",
+        meaning="wanted: one value for each timed call",
+    )  # fmt: skip
+    largest_s = max((float(value) for value in seconds), default=0.0)
+    expect(
+        largest_s < 0.4,
+        f"your largest value is {largest_s:.3g} s; a warm call takes about 0.001 s on this made-up machine",
+        code="cold-calls-counted",
+        meaning="the calls that fill caches and load libraries are among your values",
+    )  # fmt: skip
+    expect_length(
+        seconds, n, what=f"the list for n={n}, warmup={warmup}", code="warm-up-takes-from-n",
+        meaning="the warm-up calls come on top of the n measured ones",
+    )  # fmt: skip
+    expect(
+        len(machine.calls) == n + warmup, f"call ran {len(machine.calls)} times, wanted {warmup} + {n}",
+        code="wrong-number-of-calls", meaning="every call is either a warm-up or a value, never both",
+    )  # fmt: skip
+    expect(
+        not np.allclose(seconds, np.cumsum(warm_s)),
+        f"the second value is {seconds[1]:.4g} s, the second call took {warm_s[1]:.4g} s",
+        code="running-total",
+        meaning="each value holds all calls before it: read the clock anew before every call",
+    )  # fmt: skip
+    expect(
+        not np.allclose(seconds, np.mean(warm_s)), f"all values are {seconds[0]:.4g} s, yet calls differ",
+        code="average-of-all", meaning="a total divided by n hides how much calls differ: what we are after",
+    )  # fmt: skip
+    expect_close(
+        seconds, warm_s, what="seconds per call", code="wrong-seconds", rtol=1e-6,
+        meaning="a value should be the clock after its call minus the clock before it",
+    )  # fmt: skip
+
+
+@check(
+    "interval",
+    points=4,
+    hints=(
+        "How many of the values may lie on one side of the true median before you are surprised?",
+        "A value falls below the true median as a coin falls on heads: fewer than k of n on one of the sides "
+        "has the probability 2 * (C(n,0) + ... + C(n,k-1)) / 2**n.",
+        "Raise k while that sum stays within 0.05. Then low = ordered[k - 1] and high = ordered[n - k]; with "
+        "k = 0 they are -inf and inf.",
+    ),
+)  # fmt: skip
+def interval_by_counting(answers: Answers) -> None:
+    """Give the median and its 95 % interval, by counting; and no interval where there is none."""
+    median_interval = answers["median_interval"]
+    for n in (2 * int(answers.rng.integers(20, 45)), 2 * int(answers.rng.integers(5, 10)), 6):
+        values = (answers.rng.lognormal(-6, 0.5, n) + np.where(np.arange(n) % 7 == 3, 0.05, 0)).tolist()
+        given = list(values)
+        found = _three(median_interval(given))
+        expect(
+            given == values, "after the call the list that was passed in has another order",
+            code="sorts-callers-list",
+            meaning="values.sort() changes the list of whoever called, and pairs lose their partners",
+        )  # fmt: skip
+        _check_interval(found, values)
+    for n in (3, 5):
+        _, low, high = _three(median_interval(answers.rng.lognormal(-6, 0.5, n).tolist()))
+        expect(
+            low == -math.inf and high == math.inf,
+            f"{n} values gave the interval [{low:.3g}, {high:.3g}], wanted [-inf, inf]",
+            code="interval-from-five",
+            meaning=f"even the whole range of {n} values misses the true median in {2 / 2**n:.0%} of cases",
+        )  # fmt: skip
+
+
+def _three(found: object) -> tuple[float, float, float]:
+    what = "what median_interval returned"
+    wanted = "wanted: median, low, high"
+    expect_type(found, (list, tuple, np.ndarray), what=what, code="not-three-numbers", meaning=wanted)
+    expect_length(found, 3, what=what, code="not-three-numbers", meaning=wanted)
+    return tuple(found)  # type: ignore[arg-type, return-value]
+
+
+def _check_interval(found: Sequence[float], values: Sequence[float]) -> None:
+    n, ordered, k = len(values), sorted(values), rank(len(values))
+    median, mean = statistics.median(values), statistics.fmean(values)
+    expect(
+        not math.isclose(found[0], mean), f"the middle is {found[0]:.4g}, the median is {median:.4g}",
+        code="mean-not-median", meaning="that is the mean: one interrupted call drags it along",
+    )  # fmt: skip
+    expect_close(
+        found[0], median, what=f"the median of {n} values", code="wrong-median", rtol=1e-9,
+        meaning="half of the values lie below it: put them in order; an even n has two in the middle",
+    )  # fmt: skip
+    wanted = ordered[k - 1], ordered[n - k]
+    for code, low, high, meaning in _mistaken(values):
+        expect(
+            
+            np.allclose(found[1:], wanted, rtol=1e-9) or not np.allclose(found[1:], (low, high), rtol=1e-3),
+            f"the interval of {n} values is [{found[1]:.4g}, {found[2]:.4g}], "
+            f"wanted [{wanted[0]:.4g}, {wanted[1]:.4g}]", code=code, meaning=meaning,
+        )  # fmt: skip
+    expect_close(
+        found[1:], wanted, what=f"the interval of {n} values (k = {k})", code="wrong-interval", rtol=1e-9,
+        meaning="k is the largest number for which 'fewer than k on one of the sides' has at most 5 %",
+    )  # fmt: skip
+
+
+def _mistaken(values: Sequence[float]) -> list[tuple[str, float, float, str]]:
+    """Return intervals that are often given instead: code, low, high, meaning."""
+    n, ordered, k = len(values), sorted(values), rank(len(values))
+    mean, half = statistics.fmean(values), 1.96 * statistics.stdev(values) / math.sqrt(n)
+    return [
+        ("normal-interval", mean - half, mean + half,
+         "a standard error supposes a bell curve, and interrupted calls are none"),
+        ("spread-of-values", *map(float, np.percentile(values, [2.5, 97.5])),
+         "95 % of the values lie there; the median is known better than that, and ever better as n grows"),
+        ("quartiles", *map(float, np.percentile(values, [25, 75])),
+         "half of the values lie there; the interval of the median shrinks as n grows"),
+        ("whole-range", ordered[0], ordered[-1],
+         "the whole range grows with n, the interval of the median shrinks"),
+        ("one-rank-off", ordered[k], ordered[n - k - 1],
+         "one value too narrow: Python counts from 0, so the k-th smallest is ordered[k - 1]"),
+    ]  # fmt: skip
+
+
+def rank(n: int) -> int:
+    """Return the largest k with ``2 P(Binomial(n, 1/2) < k) <= 0.05``; 0 if there is none."""
+    tails = itertools.accumulate(math.comb(n, i) for i in range(n // 2))
+    return sum(40 * tail <= 2**n for tail in tails)
+
+
+@check(
+    "aa-test",
+    points=3,
+    hints=(
+        "Each trial is a measurement of its own: measure, decide, count.",
+        "A winner is a winner, whether it is called 'A' or 'B'. Then make a share of the count.",
+        "In each trial: a, b = measure_pair(); count it if decide(a, b) != 'INCONCLUSIVE'. Divide by trials.",
+    ),
+)
+def count_false_alarms(answers: Answers) -> None:
+    """Say in what share of A/A tests a rule announces a winner."""
+    counts = [int(answers.rng.integers(*limits)) for limits in ((8, 12), (3, 7), (20, 40))]
+    says = answers.rng.permutation(np.repeat(VERDICTS, counts)).tolist()
+    trials = len(says)
+    measured: list[int] = []
+    asked: list[tuple[float, float]] = []
+
+    def measure_pair() -> tuple[list[float], list[float]]:
+        measured.append(len(measured))
+        return [2.0 * len(measured)], [2.0 * len(measured) + 1]
+
+    def decide(seconds_a: list[float], seconds_b: list[float]) -> str:
+        asked.append((seconds_a[0], seconds_b[0]))
+        return says[int(seconds_a[0] // 2) % trials]
+
+    share = answers["false_alarm_share"](decide, measure_pair, trials)
+    expect(
+        len(measured) == trials, f"measure_pair ran {len(measured)} times for {trials} trials",
+        code="measured-once", meaning="one measurement asked about many times is still one measurement",
+    )  # fmt: skip
+    expect(
+        all(a != b for a, b in asked), "decide was given the same list twice", code="one-list-twice",
+        meaning="an A/A test measures one function twice; one measurement never differs from itself",
+    )  # fmt: skip
+    alarms = sum(said != "INCONCLUSIVE" for said in says)
+    likely = {
+        "count-not-share": (alarms, "a count depends on how often you tried: divide by the trials"),
+        "one-winner-only": (says.count("A") / trials, "calling B the winner of A against A is as false"),
+        "counts-the-honest": (1 - alarms / trials, "INCONCLUSIVE is right here, it is no false alarm"),
+    }
+    what = f"the share of {alarms} winners in {trials} trials"
+    for code, (value, meaning) in likely.items():
+        is_it = isinstance(share, int | float | np.number) and math.isclose(share, value)
+        expect(not is_it, f"{what} is {share}, wanted {alarms / trials:.4g}", code=code, meaning=meaning)
+    many = "each trial counts once, with or without a winner"
+    expect_close(share, alarms / trials, what=what, code="wrong-share", meaning=many)
+
+
+@check(
+    "verdict",
+    points=3,
+    hints=(
+        "Value i of A and value i of B were taken a moment apart. Compare these two with each other first.",
+        "Take the ratios b / a, one a pair, and the interval of their median. Where is 'no difference'?",
+        "_, low, high = median_interval(ratios): 'A' if low > 1, 'B' if high < 1, else 'INCONCLUSIVE'.",
+    ),
+)
+def winner_by_interval(answers: Answers) -> None:
+    """Announce a winner only if the interval of the paired ratio leaves 1 out."""
+    rng, winner = answers.rng, answers["winner"]
+    moods = np.exp(rng.permutation(np.linspace(0, 2, 21))) / 1000  # what others do to the machine, by moment
+    slower = moods * 1.2 * rng.uniform(0.98, 1.02, 21)
+
+    said = _said(winner(moods.tolist(), slower.tolist()))
+    expect(
+        said != "B", "A took less time in each of 21 pairs, and 'B' was announced", code="upside-down",
+        meaning="the winner is the one that takes less time",
+    )  # fmt: skip
+    signs = rng.permutation([1.08] * 11 + [1 / 1.06] * 10)  # median 1.08, and 1 is inside the interval
+    even = _said(winner(moods.tolist(), (moods * signs).tolist()))
+    expect(
+        even == "INCONCLUSIVE", f"A won 11 pairs and B won 10: said {even!r}, wanted 'INCONCLUSIVE'",
+        code="middle-only", meaning="two measurements always differ; ask whether the whole interval does",
+    )  # fmt: skip
+    expect(
+        said == "A", f"A took 20 % less than B in each of 21 pairs: said {said!r}, wanted 'A'",
+        code="unpaired", meaning="what slows both sides of a pair drops out of their ratio, and only there",
+    )  # fmt: skip
+    said = _said(winner(slower.tolist(), moods.tolist()))
+    expect(
+        said == "B", f"B took less time in each of 21 pairs: said {said!r}, wanted 'B'", code="never-b",
+        meaning="a rule that can only find what you hope for is no rule",
+    )  # fmt: skip
+    said = _said(winner([0.0100, 0.0101, 0.0102], [0.0200, 0.0202, 0.0204]))
+    expect(
+        said == "INCONCLUSIVE",
+        f"three pairs, B twice as slow in each: said {said!r}, wanted 'INCONCLUSIVE'",
+        code="winner-from-three",
+        meaning="of two equal functions one wins all three pairs in 1 of 4 tests: that is luck, not evidence",
+    )  # fmt: skip
+
+
+def _said(verdict: object) -> str:
+    expect_type(verdict, str, what="what winner returned")
+    known = f"winner returned {verdict!r}, wanted 'A', 'B' or 'INCONCLUSIVE'"
+    expect(verdict in VERDICTS, known, code="unknown-verdict", meaning="the three words are all there is")
+    return str(verdict)
+
+
+@check(
+    "fair-race",
+    points=4,
+    hints=(
+        "On a machine that slows down, whoever runs later loses. Who runs later?",
+        "Run A and B in turn, pair by pair; and think about who is second in every pair.",
+        "In pair 0 time A, then B; in pair 1 time B, then A; and so on. Each time goes into its own list.",
+    ),
+)
+def race_in_turn(answers: Answers) -> None:
+    """Mend `race`: pairs of neighbours, and A and B take turns in going first."""
+    race = answers["race"]
+    pairs, growth = 2 * int(answers.rng.integers(5, 10)), float(answers.rng.uniform(0.01, 0.03))
+    machine = MadeUpMachine([0.001], growth)
+    found = race(machine.call("A"), machine.call("B"), pairs, machine.clock)
+    expect_type(found, (tuple, list), what="what race returned", code="not-two-lists")
+    expect_length(found, 2, what="what race returned", code="not-two-lists", meaning="one list a side")
+    for name, seconds in zip("AB", found, strict=True):
+        expect_length(
+            seconds, pairs, what=f"the list of {name} for {pairs} pairs", code="pairs-missing",
+            meaning="every pair gives one value to each side",
+        )  # fmt: skip
+    order = "".join(machine.calls)
+    couples = [order[i : i + 2] for i in range(0, len(order), 2)]
+    shown = " ".join(couples[:6]) + " ..."
+    expect(
+        all(sorted(couple) == ["A", "B"] for couple in couples), f"the calls ran in the order {shown}",
+        code="one-after-the-other",
+        meaning="the two of a pair must be neighbours in time, or they meet different machines",
+    )  # fmt: skip
+    firsts = couples.count("AB")
+    expect(
+        firsts == pairs / 2, f"A was first in {firsts} of {pairs} pairs: {shown}", code="same-first",
+        meaning="whoever is second pays for the drift within the pair: let them take turns",
+    )  # fmt: skip
+    machine = MadeUpMachine([0.001], growth)
+    seconds_a, seconds_b = race(machine.call("A"), machine.call("B", 1.5), pairs, machine.clock)
+    ratios = [b / a for a, b in zip(seconds_a, seconds_b, strict=True)]
+    expect(
+        not any(math.isclose(ratio, 1 / 1.5, rel_tol=0.05) for ratio in ratios),
+        f"B takes 1.5 times as long, but some pairs have B/A = {min(ratios):.2f}",
+        code="lists-swapped", meaning="when B goes first, its time still belongs to B's list",
+    )  # fmt: skip
+    ratio = statistics.median(b / a for a, b in zip(*found, strict=True))
+    expect_close(
+        ratio, 1.0, what=f"B/A of one function on a machine that slows by {growth:.1%} a call",
+        code="no-draw", rtol=0.5 * growth,
+        meaning="if each value holds one call of one side, drift lengthens as many ratios as it shortens",
+    )  # fmt: skip
+    expect_close(
+        statistics.median(ratios), 1.5, what="B/A where B takes 1.5 times as long", code="difference-lost",
+        rtol=0.02, meaning="a value must hold the time of its own side only",
+    )  # fmt: skip
+
+
+@check(
+    "guard",
+    points=3,
+    hints=(
+        "What should any race say about a function that runs against itself?",
+        "Let a HeatingMachine do both sides, in an even number of pairs, and look at the median of b / a.",
+        "machine = HeatingMachine(0.02); race(machine.work, machine.work, 20, machine.clock); fair if the "
+        "median ratio is within 0.5 % of 1.",
+    ),
+)  # fmt: skip
+def guard_that_catches(answers: Answers) -> None:
+    """Write the test that would have caught the broken race."""
+    is_fair = answers["is_fair"]
+    ran: set[str] = set()
+    orders = {"blocks": "A" * 99 + "B" * 99, "in turns": "ABBA" * 99, "same first": "AB" * 99}
+    blocks, in_turns, same_first = (is_fair(_race(name, order, ran)) for name, order in orders.items())
+    for verdict in (blocks, in_turns, same_first):
+        expect_type(
+            verdict, (bool, np.bool_), what="what is_fair returned", code="no-yes-or-no",
+            meaning="a test ends in yes or no: compare the ratio with 1",
+        )  # fmt: skip
+    expect(
+        len(ran) == len(orders), "is_fair did not run the race that it was given", code="race-not-run",
+        meaning="a test that does not run what it tests says nothing about it",
+    )  # fmt: skip
+    expect(
+        in_turns, "a fair race was called unfair", code="blames-the-fair",
+        meaning="give both sides the same work, and leave room for rounding",
+    )  # fmt: skip
+    expect(
+        not blocks, "the broken race, all of A and then all of B, was called fair", code="misses-blocks",
+        meaning="on a machine that keeps its speed the order does not matter, and the fault stays hidden",
+    )  # fmt: skip
+    expect(
+        not same_first, "a race in which A is always first was called fair", code="misses-same-first",
+        meaning="its ratio is off by the drift of one call: be stricter, or let the machine heat faster",
+    )  # fmt: skip
+
+
+def _race(name: str, order: str, ran: set[str]) -> Callable:
+    """Return a race that calls its sides in an order, as far as the number of pairs allows."""
+
+    def race(call_a, call_b, pairs, clock):
+        ran.add(name)
+        seconds: dict[str, list[float]] = {"A": [], "B": []}
+        for side in order:
+            if len(seconds[side]) < pairs:
+                before_s = clock()
+                {"A": call_a, "B": call_b}[side]()
+                seconds[side].append(clock() - before_s)
+        return seconds["A"], seconds["B"]
+
+    return race
