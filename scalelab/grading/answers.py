@@ -44,7 +44,7 @@ class Answers:
         self.seed = seed
         self.rng: np.random.Generator = np.random.default_rng(seed)
         self.last: tuple[str, Any] | None = None
-        """what was read last, in words, and its value: for the report"""
+        """what was read last, as the begin of a sentence, and its value: for the report"""
         self.raised: BaseException | None = None
         """the exception that came out of the learner's function, if one did"""
 
@@ -65,7 +65,7 @@ class Answers:
         value = self._namespace[name]
         if value is ...:
             raise NotAttempted(f"{name} is still ...: put your answer in its place")
-        self.last = (name, value)
+        self.last = (f"{name} is", value)
         return self._watched(name, value) if isinstance(value, FUNCTIONS) else value
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -82,7 +82,7 @@ class Answers:
             except BaseException as error:
                 self.raised = error
                 raise
-            self.last = (f"what {name} returned", value)
+            self.last = (f"{name} returned", value)
             return value
 
         try:

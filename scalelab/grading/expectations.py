@@ -89,7 +89,7 @@ def expect_type(
     """Fail unless `value` is a `kind`."""
     if isinstance(value, kind):
         return
-    _refuse_nothing(value, what)
+    refuse_nothing(value, what)
     kinds = kind if isinstance(kind, tuple) else (kind,)
     wanted = " or ".join(each.__name__ for each in kinds)
     raise ExpectationFailed(f"{what} is {describe(value)}, wanted {wanted}", code=code, meaning=meaning)
@@ -99,7 +99,7 @@ def expect_length(
     value: Any, length: int, *, what: str, code: str = "wrong-length", meaning: str = ""
 ) -> None:
     """Fail unless `value` holds `length` items."""
-    _refuse_nothing(value, what)
+    refuse_nothing(value, what)
     if not isinstance(value, Sized):
         raise ExpectationFailed(
             f"{what} is {describe(value)}, wanted {length} items", code="wrong-type", meaning=""
@@ -147,7 +147,8 @@ def describe(value: Any) -> str:
     return f"{text if len(text) <= SHOWN else text[: SHOWN - 3] + '...'} ({type(value).__name__})"
 
 
-def _refuse_nothing(value: Any, what: str) -> None:
+def refuse_nothing(value: Any, what: str) -> None:
+    """Fail for values that are no answer, whatever was asked for: None, and what can be read only once."""
     if value is None:
         raise ExpectationFailed(
             f"{what} is None", code="returned-none", meaning="did you forget to return the result?"
@@ -162,15 +163,15 @@ def _refuse_nothing(value: Any, what: str) -> None:
 
 def _numbers(got: Any, what: str) -> np.ndarray:
     """Return the numbers of a learner's value, or fail with a sentence about its kind."""
-    _refuse_nothing(got, what)
+    refuse_nothing(got, what)
     if isinstance(got, str | bytes | Mapping | set | frozenset) or callable(got):
         raise ExpectationFailed(f"{what} is {describe(got)}, wanted numbers", code="wrong-type")
     items = list(got) if isinstance(got, list | tuple) else []
     for place, item in enumerate(items):
-        _refuse_nothing(item, f"{what}[{place}]")
+        refuse_nothing(item, f"{what}[{place}]")
     try:
         array = np.asarray(_plain(got))
-        if array.dtype.kind in "SUOMmV":
+        if array.dtype.kind in "SUMmV":
             raise TypeError(array.dtype)
         return array.astype(float) if array.dtype.kind != "c" else _real(array, what)
     except (TypeError, ValueError, RuntimeError):

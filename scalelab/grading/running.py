@@ -15,7 +15,7 @@ from scalelab.core.errors import LabFileError
 from scalelab.core.units import format_seconds
 from scalelab.grading.answers import Answers, NotAttempted, WrongArguments
 from scalelab.grading.checks import Check, CheckResult, Outcome
-from scalelab.grading.expectations import ExpectationFailed, Inconclusive, describe
+from scalelab.grading.expectations import ExpectationFailed, Inconclusive, describe, refuse_nothing
 from scalelab.grading.limits import OverLimit, printed, time_limit
 from scalelab.grading.seeds import draw_seed
 
@@ -104,14 +104,13 @@ def _judge(error: BaseException, check: Check, answers: Answers) -> dict[str, An
             f"check {check.name!r} is broken: {type(error).__name__}: {error}", hint="tell the lab's authors"
         ) from error
     what, value = answers.last
-    is_nothing = "returned-none" if value is None else "unusable"
-    return {
-        "outcome": Outcome.FAILED,
-        "message": f"{what} is {describe(value)}; the check cannot use it ({_in_words(error)})",
-        "code": is_nothing,
-        "meaning": "did you forget to return the result?" if value is None else "",
-        "hint": hint,
-    }
+    found = {"outcome": Outcome.FAILED, "message": f"{what} {describe(value)}", "hint": hint}
+    try:
+        refuse_nothing(value, what)
+    except ExpectationFailed as nothing:
+        return {**found, "code": nothing.code, "meaning": nothing.meaning}
+    found["message"] += f": the check cannot use that ({_in_words(error)})"
+    return {**found, "code": "unusable"}
 
 
 def _crash(error: BaseException, learners: _Line | None) -> dict[str, str]:
