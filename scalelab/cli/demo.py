@@ -23,8 +23,8 @@ def demo(tier: str, out: Path | None, fresh: bool, open_page: bool) -> None:
     """
     from scalelab.core.machine import check_room
     from scalelab.core.paths import runs_folder, shipped
-    from scalelab.core.units import GIB
+    from scalelab.core.requirements import DEMO_DISK_BYTES, DEMO_MEMORY_BYTES
 
     folder = out or runs_folder() / "demo"
-    check_room(folder, disk_bytes=GIB, memory_bytes=int(2.5 * GIB))
+    check_room(folder, disk_bytes=DEMO_DISK_BYTES, memory_bytes=DEMO_MEMORY_BYTES)
     run_and_show(shipped("benchmarks") / "road.toml", out=folder, tier=tier, fresh=fresh, open_page=open_page)

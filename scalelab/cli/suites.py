@@ -23,8 +23,12 @@ def run_and_show(
 
     suite = load_suite(suite_path, tier=tier)
     folder = out or runs_folder() / suite.name
-    with Progress() as progress:
-        result = run_suite(suite, folder, watcher=progress, fresh=fresh)
+    try:
+        with Progress() as progress:
+            result = run_suite(suite, folder, watcher=progress, fresh=fresh)
+    except KeyboardInterrupt:
+        click.echo("\nwhat is done is kept: the same command goes on from there", err=True)
+        raise
     show_table(folder)
     page = build_report(folder, title=suite.title)
     click.echo(f"\nThe page:       {page}")

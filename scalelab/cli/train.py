@@ -35,13 +35,14 @@ def train(
         return
     from scalelab.core.errors import ConfigError
     from scalelab.core.machine import check_room
-    from scalelab.core.paths import runs_folder
+    from scalelab.core.paths import make_folder, runs_folder
     from scalelab.core.units import GIB, MIB, format_bytes, format_percent, format_seconds
 
     path = out or runs_folder() / "reader.safetensors"
     if path.exists() and not force:
         raise ConfigError(f"{path} exists", hint="give --force to replace it, or another --out")
     check_room(path.parent, disk_bytes=200 * MIB, memory_bytes=GIB)
+    make_folder(path.parent)
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +24,17 @@ def require(module: str, *, extra: str) -> ModuleType:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise  # the package is there, but something that *it* needs is not
         raise _missing(module, extra) from None
+
+
+def need_installed(modules: Sequence[str], *, extra: str) -> None:
+    """Make sure that `modules` could be imported, without importing them: before child processes need them.
+
+    Raises:
+        MissingDependency: as in `require`, for the first that is missing.
+    """
+    for module in modules:
+        if not is_installed(module):
+            raise _missing(module, extra)
 
 
 def is_installed(module: str) -> bool:
@@ -51,7 +63,14 @@ def export(package: str, homes: Mapping[str, Sequence[str]], *, extra: str = "")
     return load
 
 
+def how_to_install(extras: Sequence[str]) -> str:
+    """Return the command that installs extras: the set-up in a checkout, pip elsewhere."""
+    if (Path(__file__).parents[2] / "scripts" / "setup.py").exists():
+        return f"python scripts/setup.py --extras {','.join(extras)}"
+    return f'pip install "scalelab[{",".join(extras)}]"'
+
+
 def _missing(module: str, extra: str) -> MissingDependency:
     return MissingDependency(
-        f"the package {module.split('.')[0]!r} is not installed", hint=f'pip install "scalelab[{extra}]"'
+        f"the package {module.split('.')[0]!r} is not installed", hint=how_to_install([extra])
     )

@@ -133,6 +133,11 @@ def check_port(port: int, host: str = "127.0.0.1") -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
+            if port == 0:
+                raise ConfigError(
+                    f"{host} is no address of this machine: {error.strerror}",
+                    hint="give 127.0.0.1, or 0.0.0.0 for all addresses",
+                ) from None
             raise ResourceError(
                 f"port {port} on {host} cannot be used: {error.strerror}",
                 hint="stop what listens there, give another port, or give none and a free one is taken",

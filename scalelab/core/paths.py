@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from scalelab.core.errors import ConfigError
@@ -27,3 +28,21 @@ def runs_folder() -> Path:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file", hint="set SCALELAB_RUNS to a folder for results")
     return folder
+
+
+def make_folder(path: Path) -> Path:
+    """Make sure, before the work and not after it, that files can be written to the folder `path`; return it.
+
+    Raises:
+        ConfigError: it is a file, lies under one, or cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"nothing can be written to the folder {path}: {error.strerror}",
+            hint="choose another one: by --out, or set SCALELAB_RUNS",
+        ) from None
+    return path

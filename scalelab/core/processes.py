@@ -5,8 +5,8 @@ Three layers, since no single one works everywhere:
   that then becomes the command, so the child keeps its pid. The signal is tied to the *thread* that started
   the child: start children from a thread that lives as long as they should.
 - Everywhere: Python children of ours call `die_with_parent`, which watches the parent and the process that
-  called `start`, known from the environment: a child whose own parent was gone before it could look (torchrun,
-  killed while its ranks imported torch) would wait for ever.
+  called `start`, known from the environment: a child whose own parent was gone before it could look would
+  wait for ever (a rank of torchrun, which was killed while the rank imported torch).
 - A parent that ends in order stops the whole tree itself (`stop_tree`).
 """
 

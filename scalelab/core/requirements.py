@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from scalelab.core.lazy import how_to_install
 from scalelab.core.machine import free_port, installed_version, usable_cores, usable_memory
 from scalelab.core.units import GIB, format_bytes
 
@@ -159,13 +160,6 @@ def rung_readiness(rung: Rung, checks: Sequence[Check]) -> Readiness:
     return Readiness(
         rung.name, not (missing or broken), (*missing, *(check.name for check in broken)), remedy
     )
-
-
-def how_to_install(extras: Sequence[str]) -> str:
-    """Return the command that installs extras: the set-up in a checkout, pip elsewhere."""
-    if (Path(__file__).parents[2] / "scripts" / "setup.py").exists():
-        return f"python scripts/setup.py --extras {','.join(extras)}"
-    return f'pip install "scalelab[{",".join(extras)}]"'
 
 
 def _at_least(name: str, have: int, need: int, what: str, remedy: str) -> Check:

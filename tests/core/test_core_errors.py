@@ -61,7 +61,13 @@ def test_a_package_that_is_missing_comes_with_the_command_that_brings_it(module)
         errors.MissingDependency, match="'no_such_package_of_anyone' is not installed"
     ) as caught:
         lazy.require(module, extra="serve")
-    assert caught.value.hint == 'pip install "scalelab[serve]"'
+    assert caught.value.hint == lazy.how_to_install(["serve"])
+
+
+def test_what_child_processes_need_is_looked_for_without_an_import():
+    lazy.need_installed(["json"], extra="serve")
+    with pytest.raises(errors.MissingDependency, match="'no_such_package_of_anyone' is not installed"):
+        lazy.need_installed(["json", "no_such_package_of_anyone"], extra="serve")
 
 
 def test_a_package_that_misses_one_of_its_own_is_not_blamed_itself(tmp_path, monkeypatch):

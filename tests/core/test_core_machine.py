@@ -91,6 +91,19 @@ def test_a_port_that_does_not_exist_is_refused(port):
         machine.check_port(port)
 
 
+def test_an_address_of_another_machine_is_refused_by_its_name():
+    with pytest.raises(ConfigError, match=r"192\.0\.2\.1 is no address of this machine"):
+        machine.check_port(0, "192.0.2.1")  # from the block that is kept for documents
+
+
+@pytest.mark.parametrize("below", [".", "inner/folder"])
+def test_a_folder_that_cannot_be_written_is_named_before_the_work(tmp_path, below):
+    assert paths.make_folder(tmp_path / "new" / below).is_dir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"nothing can be written to the folder .*file"):
+        paths.make_folder(tmp_path / "file" / below)
+
+
 @pytest.mark.parametrize("name", ["datasets", "benchmarks"])
 def test_shipped_folders_can_be_moved_by_their_variable(tmp_path, monkeypatch, name):
     monkeypatch.setenv(f"SCALELAB_{name.upper()}", str(tmp_path))
