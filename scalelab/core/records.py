@@ -105,7 +105,9 @@ class RunRecord:
                     f"a record has schema {schema}, this version reads {SCHEMA_VERSION}",
                     hint="update scalelab, or write to another file",
                 )
-            raw["metrics"] = tuple(Metric(m["name"], m["unit"], tuple(m["values"])) for m in raw["metrics"])
+            raw["metrics"] = tuple(
+                Metric(m["name"], m["unit"], tuple(map(float, m["values"]))) for m in raw["metrics"]
+            )
             return cls(**raw)
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, DataError):
@@ -137,14 +139,23 @@ class RecordStore:
         """Return all records, oldest first; an unfinished last line is left out (and said).
 
         Raises:
-            DataError: a line in the middle is no record; the message has its number.
+            DataError: a line in the middle is no record (the message has its number), or the file cannot be
+                read.
         """
+        try:
+            lines = read_lines(self.path)
+        except OSError as error:
+            raise DataError(
+                f"{self.path} cannot be read: {error.strerror}", hint="move it away, or take another folder"
+            ) from None
         records = []
-        for number, line in enumerate(read_lines(self.path), start=1):
+        for number, line in enumerate(lines, start=1):
             try:
                 records.append(RunRecord.from_json(line.decode()))
             except (DataError, UnicodeDecodeError) as error:
+                said = error.message if isinstance(error, DataError) else str(error)
                 raise DataError(
-                    f"{self.path}, line {number}: {error}", hint="mend or remove that line"
+                    f"{self.path}, line {number}: {said}",
+                    hint="mend or remove that line",
                 ) from None
         return records

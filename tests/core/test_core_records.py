@@ -127,3 +127,18 @@ def test_a_note_that_json_cannot_hold_is_refused(store, notes):
     with pytest.raises(DataError, match="'lab/point' cannot be written"):
         store.append(record(notes=notes))
     assert not store.path.exists()
+
+
+def test_a_store_that_is_a_folder_is_said(store):
+    store.path.mkdir(parents=True)
+    with pytest.raises(DataError, match="cannot be read"):
+        store.read()
+
+
+def test_a_value_that_is_no_number_is_refused_when_it_is_read(store):
+    line = record(metrics=(metric("latency", "s", 1.0),)).to_json().replace("[1.0]", '["fast"]')
+    store.path.parent.mkdir(parents=True)
+    store.path.write_text(line + "\n")
+    with pytest.raises(DataError, match="line 1: not a record") as caught:
+        store.read()
+    assert "hint" not in caught.value.message
