@@ -5,6 +5,7 @@ papermill itself only warns on an unknown parameter and then runs the default; h
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ def read_parameters(notebook: Path) -> dict[str, Parameter]:
     Raises:
         ConfigError: it is no notebook, or has no cell tagged ``parameters``.
     """
+    if notebook.suffix != ".ipynb" or not notebook.is_file():
+        raise ConfigError(f"{notebook} is not a notebook", hint="give the path of an .ipynb file")
     inspect = require("papermill", extra="bench").inspect_notebook
     try:
         found = inspect(str(notebook))
@@ -65,6 +68,11 @@ def check_parameters(notebook: Path, values: Mapping[str, Any]) -> dict[str, Par
                 f"{notebook.name} has no parameter {name!r}", hint=did_you_mean(name, declared.keys())
             )
         wanted = _TYPES.get(declared[name].type_name)
+        if not _is_plain(value):
+            raise ConfigError(
+                f"{notebook.name}: {name} = {value!r} cannot be handed on",
+                hint="parameters are texts, finite numbers, booleans, and lists and tables of them",
+            )
         is_wrong_bool = isinstance(value, bool) and declared[name].type_name != "bool"
         if wanted and (not isinstance(value, wanted) or is_wrong_bool):
             raise ConfigError(
@@ -72,3 +80,11 @@ def check_parameters(notebook: Path, values: Mapping[str, Any]) -> dict[str, Par
                 hint=f"its default is {declared[name].default}",
             )
     return declared
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):  # a TOML date; inf or nan
+        return False
+    return True

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +19,11 @@ from typing import Any, Protocol
 from scalelab.bench.parameters import check_parameters
 from scalelab.bench.suite import Point, Suite
 from scalelab.core.errors import DataError, RunFailed
+from scalelab.core.lazy import need_installed
 from scalelab.core.locks import hold_lock
 from scalelab.core.machine import installed_version
-from scalelab.core.processes import Finished, run
+from scalelab.core.paths import make_folder
+from scalelab.core.processes import run
 from scalelab.core.records import RecordStore, RunRecord, metric
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -61,12 +64,14 @@ def run_suite(suite: Suite, folder: Path, *, watcher: Watcher, fresh: bool = Fal
     needs it. `fresh` runs everything. All parameters are checked before the first point starts.
 
     Raises:
-        ConfigError: a parameter that a notebook does not declare, or another run holds the folder.
+        ConfigError: a parameter that a notebook does not declare, a folder that cannot be written, or that
+            another run holds.
     """
     folder = folder.resolve()
+    need_installed(["papermill", "ipykernel"], extra="bench")  # else every notebook would fail: "Kernel died"
     declared = {point.name: check_parameters(point.notebook, point.parameters) for point in suite.points}
     for name in ("notebooks", "artifacts"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / name)
     with hold_lock(folder / ".lock", doing=f"suite {suite.name}"):
         store = RecordStore(folder / "records.jsonl")
         done = {} if fresh else latest(store.read())
@@ -121,20 +126,20 @@ def _run_point(
         own["record_path"] = str(written)
     given.write_text(json.dumps({**point.parameters, **own}), encoding="utf-8")
     command = [sys.executable, "-m", "scalelab.bench.execute", str(point.notebook), str(executed), str(given)]
-    finished: Finished | None = None
+    started_s = time.monotonic()
     try:
         finished = run(
             command, timeout_s=point.timeout_s, memory_bytes=point.memory_bytes, on_poll=watcher.tick
         )
         if finished.returncode != 0:
-            raise RunFailed(finished.output.strip().splitlines()[-1] if finished.output else "no output")
+            raise RunFailed(_reason(finished.output))
         records = RecordStore(written).read()
         if not records:
             raise RunFailed(f"{point.notebook.name} wrote no record", hint="end it with write_record(...)")
     except (RunFailed, DataError) as error:
         notes = {"error": str(error), "executed": str(executed.relative_to(folder))}
         store.append(_record(suite, point, key, status="failed", notes=notes))
-        return "failed", finished.wall_s if finished else point.timeout_s, error.message
+        return "failed", time.monotonic() - started_s, error.message
     spent = (
         metric("point_seconds", "s", finished.wall_s),
         metric("point_memory", "B", finished.peak_memory_bytes),
@@ -151,6 +156,12 @@ def _run_point(
         )
     written.unlink()
     return "done", finished.wall_s, ""
+
+
+def _reason(output: str) -> str:
+    """Return why a notebook failed: what `execute` said of the cell, or the last line of a traceback."""
+    _, mark, said = f"\n{output}".rpartition("\ncell ")
+    return f"cell {said}" if mark else output.rpartition("\n")[2] or "the process said nothing"
 
 
 def _record(suite: Suite, point: Point, key: str, *, status: str, notes: Mapping[str, Any]) -> RunRecord:

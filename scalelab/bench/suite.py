@@ -23,24 +23,58 @@ batch_size = [1, 8]
 from __future__ import annotations
 
 import itertools
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scalelab.core.errors import ConfigError, did_you_mean
+from scalelab.core.units import MIB
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-_SUITE_KEYS = {"name", "title", "tiers", "point"}
-_POINT_KEYS = {
-    "name", "title", "notebook", "timeout_s", "memory_mib",
-    "needs", "produces", "parameters", "tiers", "matrix",
-}  # fmt: skip
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_list_of(is_one: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(is_one, value))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+_NAME = ("a name of letters, digits, - and _", lambda value: re.fullmatch(r"[\w-]+", str(value)) is not None)
+_TEXT = ("a text", _is_text)
+_TEXTS = ("a list of texts", _is_list_of(_is_text))
+_TABLE = ("a table", _is_table)
+_SIZE = ("a number above 0", lambda value: type(value) in (int, float) and 0 < value < float("inf"))
+_Kinds = Mapping[str, tuple[str, Callable[[Any], bool]]]
+_SUITE_KEYS: _Kinds = {
+    "name": _NAME,
+    "title": _TEXT,
+    "tiers": _TEXTS,
+    "point": ("a list of tables, each under [[point]]", _is_list_of(_is_table)),
+}
+_POINT_KEYS: _Kinds = {
+    "name": _TEXT,
+    "title": _TEXT,
+    "notebook": _TEXT,
+    "timeout_s": _SIZE,
+    "memory_mib": _SIZE,
+    "needs": _TEXTS,
+    "produces": _TEXTS,
+    "parameters": _TABLE,
+    "tiers": ("a table of tables", lambda value: _is_table(value) and all(map(_is_table, value.values()))),
+    "matrix": _TABLE,
+}
 
 
 @dataclass(frozen=True)
@@ -83,14 +117,16 @@ def load_suite(path: Path | str, *, tier: str = "") -> Suite:
     """Read a suite and expand its matrices for a `tier` (empty: the parameters as they stand).
 
     Raises:
-        ConfigError: no such file, no TOML, an unknown key or tier, a cycle, an empty matrix; the message
-            names the point and the value.
+        ConfigError: no such file, no TOML, an unknown key or tier, a value of another kind, a cycle, an empty
+            matrix; the message names the point and the value.
     """
     path = Path(path)
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"there is no suite {path}", hint="give the path of a .toml file") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", hint="give a .toml file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}", hint="mend that line") from None
     _check_keys(raw, _SUITE_KEYS, where=str(path))
@@ -107,12 +143,12 @@ def load_suite(path: Path | str, *, tier: str = "") -> Suite:
 
 def _expand(entry: Mapping[str, Any], path: Path, tier: str, tiers: tuple[str, ...]) -> list[Point]:
     name = entry.get("name")
-    if not name or not entry.get("notebook"):
-        raise ConfigError(f"{path}: a point lacks its name or its notebook: {dict(entry)}", hint="add both")
     where = f"{path}, point {name!r}"
     _check_keys(entry, _POINT_KEYS, where=where)
+    if name is None or "notebook" not in entry:
+        raise ConfigError(f"{path}: a point lacks its name or its notebook: {dict(entry)}", hint="add both")
     notebook = path.parent / entry["notebook"]
-    if not notebook.exists():
+    if not notebook.is_file():
         raise ConfigError(f"{where}: there is no notebook {notebook}", hint="paths are relative to the suite")
     for named in entry.get("tiers", {}):
         if named not in tiers:
@@ -133,7 +169,7 @@ def _expand(entry: Mapping[str, Any], path: Path, tier: str, tiers: tuple[str, .
                 notebook=notebook,
                 parameters={**parameters, **chosen},
                 timeout_s=float(entry.get("timeout_s", 600)),
-                memory_bytes=entry["memory_mib"] * 1024 * 1024 if "memory_mib" in entry else None,
+                memory_bytes=int(entry["memory_mib"] * MIB) if "memory_mib" in entry else None,
                 needs=tuple(entry.get("needs", ())),
                 produces=tuple(entry.get("produces", ())),
             )
@@ -141,10 +177,13 @@ def _expand(entry: Mapping[str, Any], path: Path, tier: str, tiers: tuple[str, .
     return points
 
 
-def _check_keys(raw: Mapping[str, Any], known: set[str], *, where: str) -> None:
-    for key in raw:
+def _check_keys(raw: Mapping[str, Any], known: _Kinds, *, where: str) -> None:
+    for key, value in raw.items():
         if key not in known:
             raise ConfigError(f"{where}: unknown key {key!r}", hint=did_you_mean(key, known))
+        kind, fits = known[key]
+        if not fits(value):
+            raise ConfigError(f"{where}: {key} = {value!r}", hint=f"{key} is {kind}")
 
 
 def _check_order(suite: Suite) -> None:

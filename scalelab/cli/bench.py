@@ -36,8 +36,8 @@ def report(folder: Path, open_page: bool) -> None:
     from scalelab.bench import build_report
     from scalelab.cli.suites import show_table
 
-    show_table(folder)
     page = build_report(folder)
+    show_table(folder)
     click.echo(f"report: {page}")
     if open_page:
         click.launch(page.resolve().as_uri())
@@ -61,8 +61,12 @@ def parameters(notebook: Path) -> None:
 def build(sources: tuple[Path, ...], only_check: bool) -> None:
     """Render jupytext SOURCES (.py) as notebooks beside them; all benchmarks if none is given."""
     from scalelab.authoring.render import benchmark_sources, render_script, write_if_changed
+    from scalelab.core.errors import ConfigError
 
     stale = 0
+    for source in sources:
+        if source.suffix != ".py":  # beside a notebook it would write over the notebook itself
+            raise ConfigError(f"{source} is no source", hint="give the .py file beside the notebook")
     for source in sources or benchmark_sources():
         target = source.with_suffix(".ipynb")
         is_fresh = write_if_changed(target, render_script(source), only_check=only_check)

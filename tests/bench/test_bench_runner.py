@@ -1,13 +1,16 @@
 """A suite of tiny notebooks, really run by papermill in child processes."""
 
+import datetime
 import json
 
 import nbformat
 import pytest
+from click.testing import CliRunner
 
 from scalelab.bench import load_suite, run_suite
 from scalelab.bench.parameters import check_parameters
-from scalelab.core.errors import ConfigError
+from scalelab.cli import main
+from scalelab.core.errors import ConfigError, MissingDependency
 from scalelab.core.locks import hold_lock
 from scalelab.core.records import RecordStore
 
@@ -19,7 +22,7 @@ from pathlib import Path
 from scalelab.bench import write_record
 from scalelab.core.records import metric
 if fail:
-    raise RuntimeError("broken on purpose")
+    raise RuntimeError("broken on purpose\\n  hint: mend it")
 if artifacts:
     (Path(artifacts) / "made.txt").write_text(str(x))
 write_record(record_path, "tiny", parameters={"x": x}, metrics=[metric("double", "1", 2 * x)])
@@ -84,7 +87,8 @@ def test_a_broken_point_is_recorded_and_a_second_run_repeats_only_what_is_not_do
     records = {record.subject: record for record in RecordStore(out / "records.jsonl").read()}
     assert records["s/first"].metric("double").values == (6.0,)
     assert records["s/first"].metric("point_memory").values[0] > 0
-    assert "broken on purpose" in records["s/broken"].notes["error"]
+    error = records["s/broken"].notes["error"]
+    assert error.endswith("RuntimeError: broken on purpose\n  hint: mend it"), "all lines of it"
     assert records["s/after-broken"].notes["reason"] == "needs broken, which did not succeed"
     assert (out / "notebooks" / "broken.ipynb").exists()
     assert watcher.ticks > 0
@@ -127,6 +131,29 @@ def test_a_value_must_have_the_declared_type(folder, value, ok):
             check_parameters(folder / "n.ipynb", {"x": value})
 
 
+@pytest.mark.parametrize("value", [float("nan"), datetime.date(2026, 1, 1), {"a": float("inf")}], ids=str)
+def test_a_value_that_a_record_cannot_hold_is_refused_before_the_run(folder, value):
+    with pytest.raises(ConfigError, match=r"artifacts = .* cannot be handed on"):
+        check_parameters(folder / "n.ipynb", {"artifacts": value})
+
+
+def test_what_is_no_notebook_is_refused_by_its_name(folder):
+    with pytest.raises(ConfigError, match=r"suite\.toml is not a notebook"):
+        check_parameters(folder / "suite.toml", {})
+
+
+def test_a_folder_for_results_that_is_a_file_is_refused_before_the_first_point(folder):
+    (folder / "out").write_text("")
+    with pytest.raises(ConfigError, match="nothing can be written"):
+        run_suite(load_suite(folder / "suite.toml"), folder / "out", watcher=Watcher())
+
+
+def test_a_missing_kernel_is_named_before_the_first_point(folder, monkeypatch):
+    monkeypatch.setattr("scalelab.core.lazy.is_installed", lambda module: module != "ipykernel")
+    with pytest.raises(MissingDependency, match="'ipykernel' is not installed"):
+        run_suite(load_suite(folder / "suite.toml"), folder / "out", watcher=Watcher())
+
+
 def test_a_notebook_without_parameter_cell_is_refused(folder):
     nbformat.write(nbformat.v4.new_notebook(), folder / "bare.ipynb")
     with pytest.raises(ConfigError, match="no parameter cell"):
@@ -139,3 +166,12 @@ def test_a_folder_in_use_is_refused_with_the_pid_of_its_user(folder):
         pytest.raises(ConfigError, match=r"suite s \(pid \d+\)"),
     ):
         run_suite(load_suite(folder / "suite.toml"), folder / "out", watcher=Watcher())
+
+
+@pytest.mark.parametrize("name", ["n.ipynb", "suite.toml"])
+def test_only_a_source_is_built(folder, name):
+    before = (folder / name).read_bytes()
+    result = CliRunner().invoke(main, ["bench", "build", str(folder / name)])
+    assert (result.exit_code, "is no source" in result.output) == (2, True)
+    assert (folder / name).read_bytes() == before
+    assert not (folder / "suite.ipynb").exists()

@@ -45,6 +45,20 @@ def test_a_tier_overrides_only_what_it_names(write):
         ("", "has no points"),
         ("points = 1", "unknown key 'points'"),
         ("[[point]\n", "is not TOML"),
+        ('name = "../x"\n' + POINT.format(name="p"), r"name = '\.\./x'"),
+        ('tiers = "tiny"\n' + POINT.format(name="p"), "tiers = 'tiny'"),
+        (POINT.format(name="p").replace("[[point]]", "[point]"), "point = {"),
+        ("point = [1]", r"point = \[1\]"),
+        ("[[point]]\nname = 5\n", "name = 5"),
+        ('[[point]]\nname = "p"\nnotebook = "."\n', "there is no notebook"),
+        (POINT.format(name="p") + "timeout_s = 0\n", "timeout_s = 0"),
+        (POINT.format(name="p") + "timeout_s = nan\n", "timeout_s = nan"),
+        (POINT.format(name="p") + 'memory_mib = "3"\n', "memory_mib = '3'"),
+        (POINT.format(name="p") + 'needs = "q"\n', "needs = 'q'"),
+        (POINT.format(name="p") + "produces = [1]\n", r"produces = \[1\]"),
+        (POINT.format(name="p") + "parameters = 3\n", "parameters = 3"),
+        (POINT.format(name="p") + "matrix = 3\n", "matrix = 3"),
+        ('tiers = ["tiny"]\n' + POINT.format(name="p") + "[point.tiers]\ntiny = 3\n", "tiers = {'tiny': 3}"),
         (POINT.format(name="p") + "timeout = 3\n", "unknown key 'timeout'"),
         ('[[point]]\nname = "p"\nnotebook = "b.ipynb"\n', "there is no notebook"),
         ('[[point]]\nname = "p"\n', "lacks its name or its notebook"),
@@ -75,3 +89,8 @@ def test_an_unknown_tier_or_point_is_answered_with_the_nearest(write):
 def test_a_missing_suite_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"there is no suite .*gone\.toml"):
         load_suite(tmp_path / "gone.toml")
+
+
+def test_a_folder_is_no_suite(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_suite(tmp_path)
