@@ -45,6 +45,7 @@ def up(
     detach: bool,
 ) -> None:
     """Start the service; Ctrl-C ends all of it."""
+    from scalelab.core.paths import make_folder
     from scalelab.serve.batching import BatchPolicy
     from scalelab.serve.broker import BrokerLimits
     from scalelab.serve.service import DEFAULT_MODEL
@@ -64,7 +65,7 @@ def up(
         limits=BrokerLimits(max_depth=max_depth),
     )
     settings.check(broker)
-    folder = default_folder()
+    folder = make_folder(default_folder())
     if _say_if_running(folder):
         return
     if cleaned := clean_stale(folder):

@@ -144,8 +144,12 @@ def check_url(url: str) -> None:
     Raises:
         ConfigError: the scheme is unknown; the hint names those we know.
     """
-    scheme = urlsplit(url).scheme
-    if scheme not in SCHEMES or not url.partition("://")[2]:
+    try:
+        parts = urlsplit(url)
+        is_known = parts.scheme in SCHEMES and (parts.port or 1) > 0 and url.partition("://")[2] != ""
+    except ValueError:  # a port that is no number from 0 to 65535, half an IPv6 address
+        is_known = False
+    if not is_known:
         raise ConfigError(
             f"{shown_url(url)!r} is no broker URL",
             hint="give redis://HOST:PORT/0 (Redis, Valkey), rediss:// for TLS, unix:///PATH, or no --broker",
@@ -154,8 +158,10 @@ def check_url(url: str) -> None:
 
 def shown_url(url: str) -> str:
     """Return a URL without its password, fit for a screen or a log."""
-    parts = urlsplit(url)
-    return url.replace(f":{parts.password}@", ":***@") if parts.password else url
+    before, _, after = url.rpartition("@")
+    scheme, _, credentials = before.partition("://")
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}://{user}:***@{after}" if colon else url
 
 
 def open_gateway_side(url: str, *, queue: str, name: str, limits: BrokerLimits) -> GatewaySide:

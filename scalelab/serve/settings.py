@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from scalelab.core.errors import ConfigError
+from scalelab.core.lazy import need_installed
 from scalelab.serve.batching import BatchPolicy
 from scalelab.serve.broker import BrokerLimits, check_url
 from scalelab.serve.protocol import MAX_BODY_BYTES
 from scalelab.serve.service import DEFAULT_MODEL, check_model
 
+_PACKAGES = ("fastapi", "uvicorn", "httptools", "PIL", "redis")
 BROKER_VARIABLE = "SCALELAB_BROKER"
 """the broker's URL goes by environment: command lines and files are seen by others, and it has a password"""
 
@@ -44,12 +46,19 @@ class StackSettings:
         """Refuse what cannot work, before a process is started.
 
         Raises:
-            ConfigError, DataError: the message names the value.
+            ConfigError, DataError, MissingDependency: the message names the value.
         """
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port {self.port} does not exist", hint="give 1 to 65535, or 0 for a free one")
         if not 1 <= self.workers <= 64:
             raise ConfigError(f"{self.workers} workers", hint="give 1 to 64; more than cores do not help")
+        if self.threads < 1:
+            raise ConfigError(f"{self.threads} threads cannot run a model", hint="give 1 or more")
+        if self.limits.max_depth < 1:
+            raise ConfigError(
+                f"a queue of {self.limits.max_depth} tasks refuses every request", hint="give 1 or more"
+            )
+        need_installed(_PACKAGES, extra="serve")  # here, where the hint is seen, not in a child's log
         check_model(self.model, self.model_path)
         if broker:
             check_url(broker)

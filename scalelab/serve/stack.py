@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scalelab.core.errors import RunFailed
-from scalelab.core.paths import runs_folder
+from scalelab.core.paths import make_folder, runs_folder
 from scalelab.core.processes import start, stop_tree
 from scalelab.serve.settings import BROKER_VARIABLE, StackSettings
 from scalelab.serve.state import BROKEN, READY, StackState, clean_stale, running
@@ -121,7 +121,7 @@ def start_stack(settings: StackSettings, *, folder: Path, broker: str = "", deta
     settings.check(broker)
     if (state := running(folder)) is not None:
         raise RunFailed(f"a stack runs at {state.url} already", hint="scalelab serve down ends it")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     clean_stale(folder)
     settings.write(folder / "settings.json")
     command = [sys.executable, "-m", "scalelab.serve.supervisor", str(folder)]

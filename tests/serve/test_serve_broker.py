@@ -303,7 +303,18 @@ def test_a_gateway_side_without_server_says_that_it_is_away():
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("url", ["http://x", "127.0.0.1:6379", "redis://", "amqp://x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://x",
+        "127.0.0.1:6379",
+        "redis://",
+        "amqp://x",
+        "redis://[::1/0",
+        "redis://127.0.0.1:abc/0",
+        "redis://127.0.0.1:99999/0",
+    ],
+)
 def test_a_url_of_no_broker_is_refused_with_those_that_are(url):
     with pytest.raises(ConfigError, match="no broker URL") as caught:
         open_worker_side(url, queue="q", name="w", limits=LIMITS)
@@ -313,6 +324,7 @@ def test_a_url_of_no_broker_is_refused_with_those_that_are(url):
 def test_a_url_is_shown_without_its_password():
     assert shown_url("redis://:secret@127.0.0.1:6379/0") == "redis://:***@127.0.0.1:6379/0"
     assert shown_url("redis://127.0.0.1:6379/0") == "redis://127.0.0.1:6379/0"
+    assert shown_url("redis://me:se/cr@et@[::1/0") == "redis://me:***@[::1/0"
 
 
 def test_without_a_binary_the_error_says_how_to_go_on(monkeypatch):

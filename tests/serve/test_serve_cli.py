@@ -67,6 +67,9 @@ def test_down_without_a_stack_is_no_error(fake_model):
         (["--workers", "0"], "0 workers"),
         (["--port", "99999"], "99999"),
         (["--max-batch", "0"], "batch of 0"),
+        (["--threads", "0"], "0 threads"),
+        (["--max-depth", "0"], "queue of 0"),
+        (["--broker", "redis://[::1/0"], "no broker URL"),
     ],
 )
 def test_what_cannot_work_is_refused_with_its_value_and_a_hint(up, words, named):
@@ -74,6 +77,23 @@ def test_what_cannot_work_is_refused_with_its_value_and_a_hint(up, words, named)
     assert result.exit_code == 2
     assert named in result.output
     assert "hint: " in result.output
+
+
+def test_a_runs_folder_that_is_under_a_file_is_named(up, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SCALELAB_RUNS", str(tmp_path / "file" / "runs"))
+    result = invoke(*up)
+    assert result.exit_code == 2
+    assert "nothing can be written to the folder" in result.output
+
+
+@pytest.mark.parametrize("package", ["fastapi", "uvicorn", "httptools", "PIL", "redis"])
+def test_a_missing_package_is_named_before_a_process_is_started(up, package, monkeypatch):
+    monkeypatch.setattr("scalelab.core.lazy.is_installed", lambda module: module != package)
+    result = invoke(*up)
+    assert result.exit_code == 2
+    assert f"'{package}' is not installed" in result.output
+    assert "serve" in result.output.partition("hint: ")[2]
 
 
 @pytest.mark.slow
