@@ -43,13 +43,9 @@ def list_files() -> None:
 @data.command()
 def card() -> None:
     """Print the data card: use, origin and known limits."""
-    from scalelab.core.errors import DataError
-    from scalelab.core.paths import shipped
+    from scalelab.data.files import read_card
 
-    path = shipped("datasets") / "README.md"
-    if not path.is_file():
-        raise DataError(f"{path} is missing", hint="git checkout -- datasets/, or install scalelab again")
-    click.echo(path.read_text(encoding="utf-8"), nl=False)
+    click.echo(read_card(), nl=False)
 
 
 @data.command()

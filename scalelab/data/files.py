@@ -85,6 +85,15 @@ def verify_all() -> list[DataFile]:
     return files
 
 
+def read_card() -> str:
+    """Return the data card: use, origin and known limits of the data.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return _read(shipped("datasets") / "README.md").decode()
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from scalelab.core.errors import ConfigError, MissingDependency, RunFailed
-from scalelab.core.lazy import is_installed
+from scalelab.core.errors import ConfigError, RunFailed
+from scalelab.core.lazy import need_installed
 from scalelab.core.processes import run
 from scalelab.core.units import GIB
 from scalelab.loadtest.arrivals import check_positive, schedule
@@ -165,10 +165,7 @@ def _drive(
     on_progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run one plan to its end and return what the generator wrote."""
-    if not is_installed("locust") or not is_installed("hdrh"):
-        raise MissingDependency(
-            "the load generator locust is not installed", hint='pip install "scalelab[load]"'
-        )
+    need_installed(["locust", "hdrh"], extra="load")
     target.check_listening()
     length_s = spec["warmup_s"] + spec["duration_s"]
     limit_s = length_s + spec["timeout_s"] + spec.get("collect_timeout_s", 0.0) * 2 + _STARTUP_S

@@ -17,6 +17,7 @@ from typing import Any
 
 from scalelab.core import processes
 from scalelab.core.errors import ConfigError, RunFailed
+from scalelab.core.lazy import need_installed
 
 _SILENT_S = 3.0
 """a rank that did not touch its file for so much longer than another stands still"""
@@ -108,6 +109,7 @@ def run_ddp(
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="scalelab-ddp-") as temporary:
             return run_ddp(config, folder=Path(temporary), on_poll=on_poll)
+    need_installed(["torch"], extra="torch")
     (folder / "config.json").write_text(json.dumps(asdict(config)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
     command += [f"--nproc-per-node={config.processes}", "-m", "scalelab.train.ddp_rank", str(folder)]

@@ -7,7 +7,7 @@ import pytest
 
 from scalelab.core.errors import ConfigError, MissingDependency, RunFailed
 from scalelab.core.machine import free_port
-from scalelab.loadtest import Target, driver, run_burst, run_closed, run_open
+from scalelab.loadtest import Target, run_burst, run_closed, run_open
 
 NOBODY = Target("http://127.0.0.1:9")
 
@@ -83,8 +83,8 @@ def test_a_service_that_is_not_there_is_said_before_any_run():
 
 
 def test_a_missing_locust_is_said_with_the_command(monkeypatch):
-    monkeypatch.setattr(driver, "is_installed", lambda module: False)
-    with pytest.raises(MissingDependency, match=r"scalelab\[load\]"):
+    monkeypatch.setattr("scalelab.core.lazy.is_installed", lambda module: False)
+    with pytest.raises(MissingDependency, match="'locust' is not installed"):
         run_open(NOBODY, 10, 1)
 
 
