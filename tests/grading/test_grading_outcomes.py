@@ -51,12 +51,12 @@ CRASHED = {
     "def weights(a, b): pass": ("wrong-arguments", "missing a required argument: 'b'"),
     "def weights(counts):\n    while True: pass": ("over-limit", "stopped after 300 ms", "line 2 of weights"),
     "import time\ndef weights(counts): time.sleep(60)": ("over-limit", "stopped after 300 ms"),
-    "def weights(counts):\n    try:\n        while True: [0]\n    except: return [1]": ("over-limit", "stopped"),
+    "def weights(counts):\n    try:\n        while True: 0\n    except: pass": ("over-limit", "stopped"),
     "import sys\ndef weights(counts): sys.exit(0)": ("called-exit", "your code called exit"),
     "def weights(counts): return weights(counts)": ("endless-recursion", "calls itself without end"),
     "def weights(counts): raise MemoryError": ("crashed", "MemoryError"),
     "def weights(counts): return (1 / 0 for _ in counts).__next__()": ("crashed", "ZeroDivisionError"),
-    "class weights:\n    def __init__(self, n): pass\n    def __len__(self): return {}[1]": ("crashed", "KeyError"),
+    "class weights:\n    def __init__(self, n): 0\n    def __len__(self): {}[1]": ("crashed", "KeyError"),
     "import numpy as np\ndef weights(n): return np.zeros(3) @ np.zeros(4)": ("crashed", "line 2 of weights"),
 }  # fmt: skip
 
