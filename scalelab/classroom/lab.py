@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from scalelab.classroom import cards, hints, measured, progress
+from scalelab.classroom import cards, hints, measured, progress, widgets
 from scalelab.classroom.catalog import find_lab
 from scalelab.classroom.ledger import Ledger
 from scalelab.classroom.measuring import Measurement
@@ -218,11 +219,24 @@ class Lab:
             told = f"You expect {_with_unit(made.guess, made.unit)}, between {made.low:g} and {made.high:g}."
             return cards.make_card("info", "predicted", question or name, [told]).show()
         typed = f"lab.predict({name!r}, guess=..., low=..., high=...)"
-        told = (
-            f"Your guess{f' in {unit}' if unit else ''}, and an interval that you would bet "
-            f"{round(10 * CONFIDENCE)} in 10 holds it: `{typed}`"
-        )
-        return cards.make_card("calm", "predict", question or name, [told]).show()
+        in_unit = f" in {unit}" if unit else ""
+        sure = f"you would bet {round(10 * CONFIDENCE)} in 10 that the value lies in the interval"
+        told = f"Your guess{in_unit}, and an interval: {sure}."
+        if range is not None:
+            _check_range(name, range)
+        has_form = range is not None and widgets.can_show_widgets()
+        either = "Move the sliders and commit, or type" if has_form else "Type"
+        card = cards.make_card("calm", "predict", question or name, [told, f"{either}: `{typed}`"]).show()
+        if has_form and range is not None:
+            from IPython.display import display
+
+            def commit(guess: float, low: float, high: float) -> None:
+                self._record(
+                    "prediction", name, guess=guess, low=low, high=high, unit=unit, question=question
+                )
+
+            display(widgets.prediction_form(range, unit, commit))
+        return card
 
     def _refuse(self, name: str, told: str) -> None:
         if is_strict():
@@ -251,3 +265,15 @@ class Lab:
 
 def _with_unit(value: float, unit: str) -> str:
     return f"{value:g} {unit}".strip()
+
+
+def _check_range(name: str, range: tuple[float, float]) -> None:
+    try:
+        low, high = map(float, range)
+        is_range = math.isfinite(low) and math.isfinite(high) and low < high
+    except (TypeError, ValueError):
+        is_range = False
+    if not is_range:
+        raise ConfigError(
+            f"prediction {name!r}: the range {range!r} is none", hint="range=(lowest, highest), two numbers"
+        )

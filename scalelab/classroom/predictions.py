@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from scalelab.classroom.ledger import Event, Ledger
+from scalelab.classroom.ledger import Ledger
 from scalelab.core.errors import ConfigError
 
 CONFIDENCE = 0.9
@@ -71,22 +70,25 @@ def check_interval(name: str, guess: object, low: object, high: object) -> tuple
 
 def read_predictions(ledger: Ledger, *, lab: str | None = None) -> list[Prediction]:
     """Return the first prediction of each name, with the first measurement after it."""
-    events: Sequence[Event] = ledger.read(lab=lab)
     found: dict[tuple[str, str], Prediction] = {}
-    for event in events:
-        key = (event.lab, event.name)
+    for event in ledger.read(lab=lab):
+        key, facts = (event.lab, event.name), event.facts
+        unit = str(facts.get("unit", ""))
         if event.kind == "prediction" and key not in found:
-            facts = event.facts
-            found[key] = Prediction(*key, facts["guess"], facts["low"], facts["high"], facts.get("unit", ""))
+            numbers = [_number(facts.get(word)) for word in ("guess", "low", "high")]
+            if None not in numbers:
+                found[key] = Prediction(*key, *numbers, unit)  # type: ignore[arg-type]
         elif event.kind == "measurement" and key in found and found[key].measured is None:
             old = found[key]
-            found[key] = Prediction(
-                *key, old.guess, old.low, old.high, old.unit or event.facts.get("unit", ""),
-                event.facts["value"],
-            )  # fmt: skip
+            found[key] = replace(old, measured=_number(facts.get("value")), unit=old.unit or unit)
     return list(found.values())
 
 
 def find_prediction(ledger: Ledger, lab: str, name: str) -> Prediction | None:
     """Return the learner's first prediction of `name`, or None."""
     return next((each for each in read_predictions(ledger, lab=lab) if each.name == name), None)
+
+
+def _number(value: object) -> float | None:
+    """Return a number of the ledger; somebody may have edited the file."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

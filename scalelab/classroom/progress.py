@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from html import escape
 
 from scalelab.classroom import cards
+from scalelab.classroom.calibration import calibration_html, calibration_line
 from scalelab.classroom.catalog import LabInfo
 from scalelab.classroom.ledger import Event, Ledger
-from scalelab.classroom.predictions import Prediction, read_predictions
+from scalelab.classroom.predictions import read_predictions
 from scalelab.grading.checks import Check, Outcome
 
 _TONES = {"passed": "good", "failed": "bad", "crashed": "bad", "inconclusive": "warn"}
@@ -63,12 +64,11 @@ def progress_card(info: LabInfo, checks: Mapping[str, Check], ledger: Ledger) ->
     states = task_states(info, checks, ledger)
     earned, total = sum(state.points for state in states), sum(state.max_points for state in states)
     predictions = read_predictions(ledger)
-    mine = [each for each in predictions if each.lab == info.slug]
-    lines = [calibration_line(predictions)]
+    lines = [_next(states), calibration_line(predictions)]
     tone = "good" if earned == total else "info"
     card = cards.make_card(
         tone, f"{earned:g}/{total:g} points", f"Lab {info.number:02d}: {info.title}", lines,
-        html=_strip(states) + _prediction_table(mine),
+        html=_strip(states) + calibration_html(predictions),
     )  # fmt: skip
     card.text += "".join(
         f"\n  {state.name}: {state.state} ({state.points:g}/{state.max_points:g})" for state in states
@@ -76,13 +76,9 @@ def progress_card(info: LabInfo, checks: Mapping[str, Check], ledger: Ledger) ->
     return card
 
 
-def calibration_line(predictions: Iterable[Prediction]) -> str:
-    """Say how many of the measured predictions were inside their interval."""
-    done = [each for each in predictions if each.measured is not None]
-    if not done:
-        return "No prediction was measured yet."
-    inside = sum(bool(each.is_inside) for each in done)
-    return f"{inside} of {len(done)} measurements fell inside your interval; nine in ten would be calibrated."
+def _next(states: Iterable[TaskState]) -> str:
+    waiting = [state for state in states if state.state not in {Outcome.PASSED.value, "given up"}]
+    return f"Next: `{waiting[0].name}`: {waiting[0].goal}" if waiting else "All tasks are done."
 
 
 def _strip(states: Iterable[TaskState]) -> str:
@@ -98,19 +94,3 @@ def _strip(states: Iterable[TaskState]) -> str:
             f"{state.points:g}/{state.max_points:g}</span>"
         )
     return f"<div style='display:flex;flex-wrap:wrap;gap:.35em;margin-top:.45em'>{''.join(chips)}</div>"
-
-
-def _prediction_table(predictions: Iterable[Prediction]) -> str:
-    rows = [
-        {
-            "prediction": each.name,
-            "guess": each.guess,
-            "low": each.low,
-            "high": each.high,
-            "measured": each.measured,
-            "unit": each.unit,
-            "inside": {None: "", True: "yes", False: "no"}[each.is_inside],
-        }
-        for each in predictions
-    ]
-    return cards.details("Predictions in this lab", cards.table(rows)) if rows else ""
