@@ -77,16 +77,13 @@ def leaks_in_lab(folders: LabFolders) -> list[str]:
     telling = telling_texts(folders)
     problems = []
     for path in sorted(folders.lab.rglob("*")):
-        name = path.relative_to(folders.lab).as_posix()
+        name = f"labs/{folders.slug}/{path.relative_to(folders.lab).as_posix()}"
         if not path.is_file() or "__pycache__" in path.parts:
             continue
         if _is_forbidden(name):
-            problems.append(f"labs/{folders.slug}/{name}: this file belongs to solutions/")
+            problems.append(f"{name}: this file belongs to solutions/")
         elif path.suffix not in _BINARY:
-            problems += [
-                f"labs/{folders.slug}/{name}: {leak}"
-                for leak in leaks_in(_shown(name, path.read_bytes()), telling)
-            ]
+            problems += [f"{name}: {leak}" for leak in leaks_in(_shown(name, path.read_bytes()), telling)]
     return problems
 
 

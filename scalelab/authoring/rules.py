@@ -61,16 +61,14 @@ def _headings(source: LabSource) -> None:
         if heading not in HEADINGS:
             hint = f"{did_you_mean(heading, HEADINGS)}; parts of a section have '###'"
             raise source.error(cell, f"heading '## {heading}' is none of the seven", hint=hint)
-    names = tuple(heading for _, heading in found)
-    if names != HEADINGS:
-        missing = ", ".join(heading for heading in HEADINGS if heading not in names)
-        raise LabFileError(
-            f"{source.name}: "
-            + (
-                f"no cell opens with the heading {missing}" if missing else f"headings are {', '.join(names)}"
-            ),
-            hint=f"each '## ' heading once, in this order: {', '.join(HEADINGS)}",
-        )
+    hint = f"each '## ' heading once, in this order: {', '.join(HEADINGS)}"
+    names = [heading for _, heading in found]
+    for heading in HEADINGS:
+        if heading not in names:
+            raise LabFileError(f"{source.name}: no cell opens with '## {heading}'", hint=hint)
+    for place, (cell, heading) in enumerate(found):
+        if heading != HEADINGS[min(place, len(HEADINGS) - 1)] or place >= len(HEADINGS):
+            raise source.error(cell, f"heading '## {heading}' is out of order", hint=hint)
 
 
 def _bootstrap(source: LabSource, slug: str) -> None:
@@ -103,11 +101,12 @@ def _tasks(source: LabSource) -> None:
         raise LabFileError(f"{source.name}: no cell is a task", hint='open one with # %% task="name"')
     for name, cell in source.tasks.items():
         if not _GRADE_ID.fullmatch(name):
-            raise source.error(cell, f"the name {name!r} has other signs than letters, digits, - and _")
+            raise source.error(cell, f"{name!r} is no name", hint="use letters, digits, - and _ only")
         if name not in source.checks:
             raise source.error(cell, "a task without a check", hint=f'add a cell # %% check="{name}"')
         if source.checks[name].number < cell.number:
-            raise source.error(source.checks[name], "the check comes before its task")
+            hint = "move the check behind the task"
+            raise source.error(source.checks[name], "the check comes before its task", hint=hint)
         for node in ast.walk(parse_code(source, cell, cut_solution(source, cell))):
             if isinstance(node, ast.FunctionDef) and _is_stub(node) and not ast.get_docstring(node):
                 problem = f"{node.name}() has no docstring"

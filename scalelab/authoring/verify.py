@@ -49,12 +49,15 @@ class Verification:
         return not self.problems
 
 
-def verify_lab(folders: LabFolders, *, on_step: Callable[[str], None] = lambda step: None) -> Verification:
+def verify_lab(
+    folders: LabFolders, *, notebooks: bool = True, on_step: Callable[[str], None] = lambda step: None
+) -> Verification:
     """Verify one lab; takes about as long as its two notebooks and all its answers.
 
     Everything that runs learners' code runs in child processes with limits on time and memory.
 
     Args:
+        notebooks: run them too; without, their budgets and scores stay open.
         on_step: called with the name of each step as it begins.
     """
     problems: list[str] = []
@@ -67,6 +70,8 @@ def verify_lab(folders: LabFolders, *, on_step: Callable[[str], None] = lambda s
                 problems.append(f"{name} is not what source.py gives; run: scalelab author build {slug}")
         points = declared_points(folders.read("checks.py"), f"labs/{slug}/checks.py")
         manifest = folders.manifest()
+        for name in ("README.md", "hidden_checks.py"):
+            folders.read(name)
         problems += judge_answers(load_answers(folders), points, slug=slug)
         on_step("leaks")
         problems += leaks_in_lab(folders)
@@ -78,11 +83,13 @@ def verify_lab(folders: LabFolders, *, on_step: Callable[[str], None] = lambda s
         on_step("answers")
         trials, failure = _run_trials(folders, work, memory_bytes)
         problems += failure or judge_trials(trials, slug=slug)
-        on_step("student's notebook")
-        problems += _run_unsolved(folders, work, memory_bytes, points)
-        on_step("solution notebook")
-        finished, disk_bytes, failure = _run_solved(folders, work, memory_bytes, points)
-        problems += failure
+        finished, disk_bytes = None, 0
+        if notebooks:
+            on_step("student's notebook")
+            problems += _run_unsolved(folders, work, memory_bytes, points)
+            on_step("solution notebook")
+            finished, disk_bytes, failure = _run_solved(folders, work, memory_bytes, points)
+            problems += failure
     if disk_bytes > int(manifest.get("disk_mib", 0)) * MIB:
         wrote = f"wrote {disk_bytes / MIB:.0f} MiB, lab.toml allows {manifest.get('disk_mib')}"
         problems.append(f"solutions/{slug}/solution.ipynb {wrote}")

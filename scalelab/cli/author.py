@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 
@@ -45,8 +47,9 @@ def new(slug: str, title: str) -> None:
 
 @author.command()
 @click.argument("labs", nargs=-1, metavar="[LAB]...")
+@click.option("--notebooks/--no-notebooks", default=True, show_default=True, help="Run the notebooks too.")
 @click.option("--packages/--no-packages", default=True, show_default=True, help="Search wheel and sdist too.")
-def verify(labs: tuple[str, ...], packages: bool) -> None:
+def verify(labs: tuple[str, ...], notebooks: bool, packages: bool) -> None:
     """Prove that labs hold; all labs by default. Exit code 3 if one does not.
 
     Untouched notebooks score 0 and solutions everything; right answers pass, wrong ones get their own
@@ -58,31 +61,31 @@ def verify(labs: tuple[str, ...], packages: bool) -> None:
     from scalelab.core.units import format_bytes, format_seconds
 
     found = find_labs(labs)
-    is_broken = False
+    problems = 0
     with Console(stderr=True).status("") as status:
         for folders in found:
             result = verify_lab(
-                folders, on_step=lambda step, slug=folders.slug: status.update(f"{slug}: {step}")
+                folders,
+                notebooks=notebooks,
+                on_step=lambda step, slug=folders.slug: status.update(f"{slug}: {step}"),
             )
-            is_broken |= not result.holds
-            click.secho(
-                f"{result.slug}: {'holds' if result.holds else f'{len(result.problems)} problems'}"
-                f" ({result.points:g} points, {result.trials} trials, "
-                f"notebook {format_seconds(result.notebook_s)}, {format_bytes(result.peak_memory_bytes)})",
-                fg="green" if result.holds else "red",
-            )
-            for problem in result.problems:
-                click.echo(f"  {problem}")
+            facts = [f"{result.points:g} points", f"{result.trials} trials"]
+            if result.notebook_s:
+                facts.append(f"notebook {format_seconds(result.notebook_s)}")
+                facts.append(format_bytes(result.peak_memory_bytes))
+            problems += _show(f"{result.slug} ({', '.join(facts)})", "holds", result.problems)
         root = found[0].lab.parents[1] if found else None
         if packages and root is not None and (root / "pyproject.toml").exists():
             status.update("wheel and sdist")
-            leaks = verify_packages(found, root)
-            is_broken |= bool(leaks)
-            click.secho(
-                f"wheel and sdist: {f'{len(leaks)} leaks' if leaks else 'no solution in them'}",
-                fg="red" if leaks else "green",
-            )
-            for leak in leaks:
-                click.echo(f"  {leak}")
-    if is_broken:
+            problems += _show("wheel and sdist", "no solution in them", verify_packages(found, root))
+    if problems:
         raise SystemExit(3)
+
+
+def _show(what: str, good: str, problems: Sequence[str]) -> int:
+    count = len(problems)
+    verdict = f"{count} problem{'s' * (count > 1)}" if count else good
+    click.secho(f"{what}: {verdict}", fg="red" if count else "green")
+    for problem in problems:
+        click.echo(f"  {problem}")
+    return count
