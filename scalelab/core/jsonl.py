@@ -6,12 +6,14 @@ aside at the next append, and said.
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
+
+from scalelab.core.locks import locked
 
 
 class TornRecordWarning(UserWarning):
@@ -25,12 +27,14 @@ def append_line(path: Path, line: bytes) -> None:
         OSError: the file cannot be written: a full disk, a folder that is read-only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file, _locked(file):
+    whole = line + b"\n"
+    # unbuffered: what a full disk refused would be written once more when the file is closed
+    with path.open("ab+", buffering=0) as file, locked(file):
         _move_torn_line(path, file)
         size = file.seek(0, os.SEEK_END)
         try:
-            file.write(line + b"\n")
-            file.flush()
+            if file.write(whole) < len(whole):
+                raise OSError(errno.ENOSPC, "no space for a whole line", str(path))
             os.fsync(file.fileno())
         except OSError:
             with suppress(OSError):
@@ -68,26 +72,3 @@ def _move_torn_line(path: Path, file: IO[bytes]) -> None:
         TornRecordWarning,
         stacklevel=4,
     )
-
-
-@contextmanager
-def _locked(file: IO[bytes]) -> Iterator[None]:
-    """Hold the file's lock; the system drops it when the process dies, so it is never stale."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows
-        import msvcrt
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
-        try:
-            yield
-        finally:
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)

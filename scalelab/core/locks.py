@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from scalelab.core.errors import ConfigError
+
+_RETRY_S = 0.005
 
 
 @contextmanager
@@ -22,7 +25,7 @@ def hold_lock(path: Path, *, doing: str) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        if not _try_lock(file):
+        if not try_lock(file):
             file.seek(1)
             raise ConfigError(
                 f"{path.parent} is in use: {file.read().strip() or 'another process holds its lock'}",
@@ -37,8 +40,22 @@ def hold_lock(path: Path, *, doing: str) -> Iterator[None]:
             _unlock(file)
 
 
-def _try_lock(file: IO[Any]) -> bool:
-    """Lock without waiting; on Windows the lock covers the first byte, which readers therefore skip."""
+@contextmanager
+def locked(file: IO[Any]) -> Iterator[None]:
+    """Hold the lock on an open file, waiting for whoever holds it."""
+    while not try_lock(file):
+        time.sleep(_RETRY_S)
+    try:
+        yield
+    finally:
+        _unlock(file)
+
+
+def try_lock(file: IO[Any]) -> bool:
+    """Lock an open file without waiting; closing it drops the lock. Tells whether it was free.
+
+    On Windows the lock covers the first byte, which readers therefore skip.
+    """
     try:
         import fcntl
     except ModuleNotFoundError:

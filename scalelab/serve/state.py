@@ -7,10 +7,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from scalelab.core import errors
 from scalelab.core.errors import RunFailed, ScalelabError
+from scalelab.core.locks import try_lock
 from scalelab.core.processes import is_alive, start_time, stop_tree
 
 STARTING, READY, BROKEN = "starting", "ready", "broken"
@@ -86,12 +87,10 @@ def take_lock(folder: Path) -> IO[bytes] | None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / "lock").open("ab")
-    try:
-        _lock(file)
-    except OSError:
-        file.close()
-        return None
-    return file
+    if try_lock(file):
+        return file
+    file.close()
+    return None
 
 
 def running(folder: Path) -> StackState | None:
@@ -130,15 +129,3 @@ def _clean(folder: Path) -> str:
     (folder / "state.json").unlink()
     ended = f", ended its {', '.join(left)}" if left else ""
     return f"a run was killed here (supervisor {state.supervisor.pid}): removed its state{ended}"
-
-
-def _lock(file: Any) -> None:
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows
-        import msvcrt
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

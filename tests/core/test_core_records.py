@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import subprocess
+import sys
 
 import pytest
 
@@ -142,3 +144,24 @@ def test_a_value_that_is_no_number_is_refused_when_it_is_read(store):
     with pytest.raises(DataError, match="line 1: not a record") as caught:
         store.read()
     assert "hint" not in caught.value.message
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from scalelab.core.jsonl import append_line
+path = Path(sys.argv[1])
+append_line(path, b"a" * 100)
+resource.setrlimit(resource.RLIMIT_FSIZE, (150, 150))
+try:
+    append_line(path, b"b" * 100)
+except OSError:
+    sys.exit(7)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on the size of files stands in for a full disk")
+def test_where_the_disk_is_full_nothing_of_the_line_is_left(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    assert subprocess.run([sys.executable, "-c", FULL_DISK, str(path)]).returncode == 7
+    assert path.read_bytes() == b"a" * 100 + b"\n"
