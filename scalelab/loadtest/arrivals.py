@@ -21,7 +21,8 @@ def schedule(kind: str, rate_per_s: float, duration_s: float, *, seed: int = 0) 
     """Return the arrival times of `kind` ``(n,) float64`` [s], ascending, all in ``[0, duration_s)``.
 
     Raises:
-        ConfigError: an unknown kind; a rate or duration that is not a positive number, or too many arrivals.
+        ConfigError: an unknown kind, a rate or duration that is not a positive number, too many arrivals, or
+            a negative seed.
     """
     if kind not in KINDS:
         raise ConfigError(f"there is no arrival schedule {kind!r}", hint=did_you_mean(kind, KINDS))
@@ -52,6 +53,8 @@ def poisson(rate_per_s: float, duration_s: float, *, seed: int = 0) -> np.ndarra
     """
     check_positive("a rate", rate_per_s, "requests per second")
     check_positive("a duration", duration_s, "seconds")
+    if seed < 0:
+        raise ConfigError(f"a seed of {seed}", hint="give a number from 0 up")
     random = np.random.default_rng(seed)
     # given their number, the points of a Poisson process are independent and uniform
     return np.sort(random.uniform(0.0, duration_s, random.poisson(rate_per_s * duration_s)))

@@ -73,3 +73,8 @@ def test_a_misspelt_schedule_is_corrected():
 def test_a_staircase_needs_a_step():
     with pytest.raises(ConfigError, match="no rates"):
         steps([], 1.0)
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(ConfigError, match="a seed of -1"):
+        poisson(10, 1, seed=-1)
