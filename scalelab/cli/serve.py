@@ -121,12 +121,16 @@ def down() -> None:
 def _run_here(settings: StackSettings, folder: Path, broker: str) -> None:
     import logging
 
+    from scalelab.core.errors import RunFailed
     from scalelab.serve.state import take_lock
     from scalelab.serve.supervisor import Supervisor, stop_on_signals
 
     lock = take_lock(folder)
     if lock is None:  # another `up` was faster by a moment
-        _say_if_running(folder)
+        if not _say_if_running(folder):
+            raise RunFailed(
+                f"another process uses {folder}", hint="it may be starting: try again in a moment"
+            )
         return
     with lock:
         logging.basicConfig(level=logging.WARNING, format="%(message)s")  # says who died and was restarted

@@ -85,6 +85,7 @@ class Supervisor:
                     on_ready(self._state)
             while not self._is_stopping:
                 time.sleep(_POLL_S)
+                self._keep_state()
                 self._mend()
         except ScalelabError as error:
             self._stop_all()
@@ -200,6 +201,17 @@ class Supervisor:
                 stop_tree(member.process.pid, grace_s=0)
                 self._start(name, member.command, member.env)
                 self._write(restarts=self._state.restarts + 1)
+
+    def _keep_state(self) -> None:
+        """Put a lost state file back: nobody finds or ends us without it. End if the folder was removed."""
+        found = StackState.read(self._folder)
+        if found is not None and found.supervisor == self._state.supervisor:
+            return
+        if found is None and self._folder.is_dir():
+            self._write()
+            return
+        log.warning("%s was removed: the stack ends, since nobody could find it any more", self._folder)
+        self._is_stopping = True
 
     def _forget(self, worker: str) -> None:
         """Tell the broker of a death that we saw, so that others need not wait for silence."""

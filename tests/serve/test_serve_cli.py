@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from scalelab.cli import main
 from scalelab.core.processes import is_alive
-from scalelab.serve.state import StackState
+from scalelab.serve.state import StackState, take_lock
 
 SERVE = [sys.executable, "-m", "scalelab", "serve"]
 
@@ -85,6 +85,13 @@ def test_a_runs_folder_that_is_under_a_file_is_named(up, tmp_path, monkeypatch):
     result = invoke(*up)
     assert result.exit_code == 2
     assert "nothing can be written to the folder" in result.output
+
+
+def test_a_folder_that_another_process_holds_without_a_word_is_said(up, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALELAB_RUNS", str(tmp_path))
+    with take_lock(tmp_path / "serve"):
+        result = invoke(*up)
+    assert (result.exit_code, "another process uses" in result.output) == (4, True)
 
 
 @pytest.mark.parametrize("package", ["fastapi", "uvicorn", "httptools", "PIL", "redis"])

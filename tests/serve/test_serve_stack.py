@@ -22,6 +22,7 @@ from scalelab.core.errors import ConfigError, DataError, ResourceError, RunFaile
 from scalelab.core.processes import is_alive
 from scalelab.serve import BrokerLimits, running_stack
 from scalelab.serve.protocol import IMAGE_BYTES
+from scalelab.serve.state import StackState
 
 pytestmark = pytest.mark.slow
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -182,6 +183,19 @@ def nothing_stays():
     before = {one.pid for one in psutil.Process().children(recursive=True)}
     yield
     assert {one.pid for one in psutil.Process().children(recursive=True)} <= before
+
+
+def test_a_lost_state_file_comes_back_and_a_lost_folder_ends_the_stack(fake_model, tmp_path, nothing_stays):
+    folder = tmp_path / "serve"
+    with running_stack(**fake_model, folder=folder) as stack:
+        before = stack.state()
+        (folder / "state.json").write_text('{"torn')
+        until(lambda: StackState.read(folder) == before)
+        (folder / "state.json").unlink()
+        until(lambda: StackState.read(folder) == before)
+        folder.rename(tmp_path / "elsewhere")
+        assert stack.process.wait(30) == 0
+        until(lambda: not any(child.is_alive() for child in before.children.values()))
 
 
 def test_a_port_in_use_is_named_and_nothing_is_started(fake_model, nothing_stays):
