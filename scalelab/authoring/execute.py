@@ -58,6 +58,17 @@ def scores(document: dict[str, Any]) -> dict[str, float | str]:
     return found
 
 
+def cards(document: dict[str, Any]) -> dict[str, str]:
+    """Return the HTML that every check cell shows."""
+    return {
+        cell["metadata"]["nbgrader"]["grade_id"].removeprefix("check-"): "".join(
+            "".join(output.get("data", {}).get("text/html", "")) for output in cell.get("outputs", [])
+        )
+        for cell in document["cells"]
+        if cell["metadata"].get("nbgrader", {}).get("grade")
+    }
+
+
 def errors(document: dict[str, Any]) -> list[tuple[int, str]]:
     """Return the number (from 1) and the error of every cell that raised."""
     return [

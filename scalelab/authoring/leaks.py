@@ -124,7 +124,10 @@ def _shown(name: str, content: bytes) -> str:
     text = content.decode("utf-8", errors="replace")
     if not name.endswith(".ipynb"):
         return text
-    return "\n".join(_strings(json.loads(text)))
+    try:
+        return "\n".join(_strings(json.loads(text)))
+    except json.JSONDecodeError:
+        return text
 
 
 def _strings(value: Any) -> Iterator[str]:

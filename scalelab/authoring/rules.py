@@ -40,12 +40,16 @@ def check_source(source: LabSource, points: Mapping[str, float], *, slug: str) -
     _predictions(source)
 
 
-def check_points(points: Mapping[str, float], manifest: Mapping[str, object], *, slug: str) -> None:
-    """Check that the points of all checks add up to those of lab.toml.
+def check_manifest(manifest: Mapping[str, object], points: Mapping[str, float], *, slug: str) -> None:
+    """Check that lab.toml is this lab's, and that the points of all checks add up to its points.
 
     Raises:
         LabFileError: they do not.
     """
+    for key, wanted in (("slug", slug), ("number", int(slug[:2]))):
+        if manifest.get(key) != wanted:
+            problem = f"labs/{slug}/lab.toml: {key} = {manifest.get(key)!r}, but the folder is {slug}"
+            raise LabFileError(problem, hint=f"set {key} = {wanted!r}".replace("'", '"'))
     total, stated = sum(points.values()), manifest.get("points")
     if total != stated:
         parts = " + ".join(f"{value:g} ({name})" for name, value in points.items())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scalelab.authoring.build import build_lab
-from scalelab.authoring.execute import errors, scores
+from scalelab.authoring.execute import cards, errors, scores
 from scalelab.authoring.folders import LabFolders, declared_points, load_answers
 from scalelab.authoring.judge import judge_answers, judge_trials
 from scalelab.authoring.leaks import leaks_in_archive, leaks_in_lab, telling_texts
@@ -57,21 +57,22 @@ def verify_lab(
     Everything that runs learners' code runs in child processes with limits on time and memory.
 
     Args:
-        notebooks: run them too; without, their budgets and scores stay open.
+        notebooks: run them too, if they are up to date; without, their budgets and scores stay open.
         on_step: called with the name of each step as it begins.
     """
     problems: list[str] = []
     slug = folders.slug
     on_step("build")
     try:
-        for built in build_lab(folders, only_check=True):
-            if not built.is_fresh:
-                name = f"{built.path.parent.parent.name}/{slug}/{built.path.name}"
-                problems.append(f"{name} is not what source.py gives; run: scalelab author build {slug}")
+        stale = [built.path for built in build_lab(folders, only_check=True) if not built.is_fresh]
+        for path in stale:
+            name = f"{path.parent.parent.name}/{slug}/{path.name}"
+            problems.append(f"{name} is not what source.py gives; run: scalelab author build {slug}")
         points = declared_points(folders.read("checks.py"), f"labs/{slug}/checks.py")
         manifest = folders.manifest()
-        for name in ("README.md", "hidden_checks.py"):
-            folders.read(name)
+        folders.read("hidden_checks.py")
+        if not (folders.lab / "README.md").exists():
+            problems.append(f"labs/{slug}/README.md is missing")
         problems += judge_answers(load_answers(folders), points, slug=slug)
         on_step("leaks")
         problems += leaks_in_lab(folders)
@@ -84,7 +85,7 @@ def verify_lab(
         trials, failure = _run_trials(folders, work, memory_bytes)
         problems += failure or judge_trials(trials, slug=slug)
         finished, disk_bytes = None, 0
-        if notebooks:
+        if notebooks and not stale:
             on_step("student's notebook")
             problems += _run_unsolved(folders, work, memory_bytes, points)
             on_step("solution notebook")
@@ -145,11 +146,16 @@ def _run_unsolved(folders: LabFolders, work: Path, memory_bytes: int, points: di
     )
     if document is None:
         return [f"{name}: {failure}"]
-    found = scores(document)
+    found, shown = scores(document), cards(document)
     problems = [
         f"{name}: check cell {check!r}, untouched, gives {found.get(check, 'nothing')}, wanted 0"
         for check in points
         if found.get(check) != 0.0
+    ]
+    problems += [
+        f"{name}: check cell {check!r}, untouched, does not say 'not attempted'"
+        for check in points
+        if found.get(check) == 0.0 and "not attempted" not in shown.get(check, "")
     ]
     first = next(number for number, cell in enumerate(document["cells"], 1) if cell["cell_type"] == "code")
     problems += [
@@ -212,6 +218,8 @@ def _child(
         "SCALELAB_HOME": str(home / "folder" / "home"),
         "SCALELAB_LABS": str(folders.lab.parent),
         "SCALELAB_STRICT": "0",
+        "SCALELAB_SEED": "",
+        "SCALELAB_COURSE_KEY": "",
         "JUPYTER_RUNTIME_DIR": str(home / "jupyter"),
         "JUPYTER_PLATFORM_DIRS": "1",
         "IPYTHONDIR": str(home / "ipython"),

@@ -58,6 +58,11 @@ def test_points_that_do_not_add_up(lab, change):
     assert "2 (rate) = 2" in message
 
 
+def test_a_lab_toml_of_another_lab(lab, change):
+    message = refusal(lab, change, "number = 42", "number = 41", file="lab.toml")
+    assert message == "labs/42_tiny_rate/lab.toml: number = 41, but the folder is 42_tiny_rate"
+
+
 def test_more_than_five_cells_before_a_check(lab, change):
     change("source.py", CHECK_CELL, PLAIN_CELL * 4 + CHECK_CELL)
     build_lab(lab, only_check=True)

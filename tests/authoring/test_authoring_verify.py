@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from scalelab.authoring import build_lab, verify_lab
-from scalelab.authoring.execute import scores
+from scalelab.authoring.execute import cards, scores
 from scalelab.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,7 +82,7 @@ def test_a_notebook_that_raises_and_fills_the_disk_has_two_problems(lab, change)
 
 
 def test_a_stale_notebook_is_a_problem(lab):
-    (lab.lab / "lab.ipynb").write_text("{}")
+    (lab.lab / "lab.ipynb").write_text('{"cells": [')
     (lab.solution / "answers.py").write_text("ANSWERS = 3")
     told = verify_lab(lab).problems
     assert told[0].startswith("labs/42_tiny_rate/lab.ipynb is not what source.py gives")
@@ -120,3 +120,9 @@ def test_a_check_cell_scores_as_nbgrader_reads_it(outputs, score):
     assert scores({"cells": [{"metadata": metadata, "outputs": outputs}, {"metadata": {}}]}) == {
         "rate": score
     }
+
+
+def test_the_card_of_a_check_cell_is_its_html():
+    shown = output({"text/plain": "0", "text/html": ["<b>not ", "attempted</b>"]})
+    metadata = {"nbgrader": {"grade": True, "grade_id": "check-rate", "points": 2}}
+    assert cards({"cells": [{"metadata": metadata, "outputs": [shown]}]}) == {"rate": "<b>not attempted</b>"}
