@@ -203,12 +203,15 @@ class Supervisor:
                 self._write(restarts=self._state.restarts + 1)
 
     def _keep_state(self) -> None:
-        """Put a lost state file back: nobody finds or ends us without it. End if the folder was removed."""
+        """Put a lost state file back: nobody finds or ends us without it. End if the folder is removed.
+
+        The lock tells the two apart: `rm -r` takes it too, and would find a new file in its way.
+        """
         found = StackState.read(self._folder)
-        if found is not None and found.supervisor == self._state.supervisor:
-            return
-        if found is None and self._folder.is_dir():
-            self._write()
+        is_ours = found is None or found.supervisor == self._state.supervisor
+        if is_ours and (self._folder / "lock").exists():
+            if found is None:
+                self._write()
             return
         log.warning("%s was removed: the stack ends, since nobody could find it any more", self._folder)
         self._is_stopping = True

@@ -193,7 +193,7 @@ def test_a_lost_state_file_comes_back_and_a_lost_folder_ends_the_stack(fake_mode
         until(lambda: StackState.read(folder) == before)
         (folder / "state.json").unlink()
         until(lambda: StackState.read(folder) == before)
-        folder.rename(tmp_path / "elsewhere")
+        (folder / "lock").unlink()  # the folder is being removed
         assert stack.process.wait(30) == 0
         until(lambda: not any(child.is_alive() for child in before.children.values()))
 
