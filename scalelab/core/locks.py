@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from typing import IO, Any
 
 from scalelab.core.errors import ConfigError
 
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+"""a network share without a lock service: there every file counts as free, rather than as one that is broken"""
 _RETRY_S = 0.005
 
 
@@ -71,6 +74,9 @@ def try_lock(file: IO[Any]) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
     return True
 
 
