@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from scalelab.classroom import cards, hints, measured, progress, widgets
@@ -16,6 +17,11 @@ from scalelab.classroom.predictions import CONFIDENCE, check_interval, find_pred
 from scalelab.classroom.results import ShownResult
 from scalelab.core.errors import ConfigError, UserError, did_you_mean
 from scalelab.grading import Check, CheckResult, Outcome, draw_seed, load_checks, run_check
+
+_RESTARTED = (
+    "you passed this task before: after a restart of the kernel, run the cells above again "
+    "(Run > Run All Above Selected Cell)"
+)
 
 
 class CheckNotPassed(UserError):
@@ -82,6 +88,8 @@ class Lab:
         result = run_check(
             check, self.namespace, seed=draw_seed(lab=self.slug, check=name, attempt=len(before) + 1)
         )
+        if result.outcome is Outcome.NOT_ATTEMPTED and any(e.facts.get("points") for e in before):
+            result = replace(result, meaning=_RESTARTED)
         self._record(
             "check", name, outcome=result.outcome.value, points=result.points, max_points=result.max_points,
             code=result.code, seed=result.seed, seconds=round(result.seconds, 3),

@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from scalelab.core.jsonl import TornRecordWarning, append_line, read_lines
+from scalelab.core.jsonl import TornRecordWarning, append_line
 
 SCHEMA_VERSION = 1
 _lock = threading.Lock()
@@ -41,7 +41,8 @@ class Event:
 
     def to_json(self) -> bytes:
         """Return the event as one line."""
-        return json.dumps(vars(self), separators=(",", ":"), ensure_ascii=False).encode()
+        text = json.dumps(vars(self), separators=(",", ":"), ensure_ascii=False, default=str)
+        return text.encode(errors="backslashreplace")  # half a surrogate pair becomes JSON's own escape
 
 
 def home() -> Path:
@@ -66,7 +67,8 @@ class Ledger:
         self.problem = ""
         """why events are only in memory, a sentence; empty while all is well"""
         self._unwritten: list[Event] = []
-        self._seen: tuple[tuple[int, int], list[Event]] = ((-1, -1), [])
+        self._read_to = 0
+        self._on_disk: list[Event] = []
 
     def append(self, kind: str, lab: str, name: str, **facts: Any) -> Event:
         """Add an event; never raises for a disk that cannot be written (see `problem`)."""
@@ -101,17 +103,19 @@ class Ledger:
         ]
 
     def _events_on_disk(self) -> list[Event]:
+        """Read on from where the last look ended: whole lines never change, only what follows them may."""
         try:
-            stat = self.path.stat()
-            stamp = (stat.st_size, stat.st_mtime_ns)
-            if stamp != self._seen[0]:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", TornRecordWarning)
-                    lines = read_lines(self.path)
-                self._seen = (stamp, [event for line in lines if (event := _read_event(line)) is not None])
+            with self.path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._read_to:  # somebody put another file in its place
+                    self._read_to, self._on_disk = 0, []
+                file.seek(self._read_to)
+                new = file.read()
         except OSError:
-            return []
-        return self._seen[1]
+            return self._on_disk
+        *lines, unfinished = new.split(b"\n")
+        self._read_to += len(new) - len(unfinished)
+        self._on_disk += [event for line in lines if (event := _read_event(line)) is not None]
+        return self._on_disk
 
 
 def _read_event(line: bytes) -> Event | None:

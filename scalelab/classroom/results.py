@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from scalelab.classroom import cards
+from scalelab.core.units import format_seconds
 from scalelab.grading.checks import HINTS, CheckResult, Outcome
 
 _TONES = {
@@ -46,9 +47,9 @@ def card_of(result: CheckResult) -> cards.Card:
     body = ""
     if result.output.strip() and not result.is_passed:
         body = cards.details("What your code printed", cards.preformatted(result.output.strip()[-2000:]))
-    footer = f"{result.seconds:.2f} s · inputs drawn from seed {result.seed}" if not result.is_passed else ""
-    if result.outcome is Outcome.NOT_ATTEMPTED:
-        footer = ""
+    took = f"{format_seconds(result.seconds)} · " if result.seconds > 0.1 else ""
+    has_inputs = result.outcome in {Outcome.FAILED, Outcome.CRASHED}
+    footer = f"{took}the inputs were drawn from SCALELAB_SEED={result.seed}" if has_inputs else ""
     return cards.make_card(
         _TONES[result.outcome], badge, f"{result.name}: {result.goal}", lines, html=body, footer=footer
     )

@@ -53,14 +53,14 @@ def prediction_form(
     import ipywidgets
 
     values = positions(*range)
-    options = [(f"{value:,.4g} {unit}".strip(), value) for value in values]
+    options = [(f"{value:,.4g}", value) for value in values]
     middle, quarter = len(values) // 2, len(values) // 4
     wide = ipywidgets.Layout(width="100%", max_width="40em")
-    style = {"description_width": "6.5em"}
+    style = {"description_width": "8em"}
     guess = ipywidgets.SelectionSlider(
         options=options,
         index=middle,
-        description="my guess",
+        description=f"my guess [{unit}]" if unit else "my guess",
         layout=wide,
         style=style,
         continuous_update=True,

@@ -142,7 +142,7 @@ class _Line:
 
     def __str__(self) -> str:
         name = "your cell" if self.function == "<module>" else self.function
-        return f"line {self.number} of {name}" + (f": {self.text}" if self.text else "")
+        return f"line {self.number} of {name}" + (f": `{self.text}`" if self.text else "")
 
 
 def _learners_line(error: BaseException, answers: Answers) -> _Line | None:

@@ -46,7 +46,7 @@ FAILED = {
     "weights = 7": ("unusable", "weights is 7 (int): the check cannot use that"),
 }
 CRASHED = {
-    "def weights(counts):\n    return counts[9]": ("crashed", "line 2 of weights: return counts[9]"),
+    "def weights(counts):\n    return counts[9]": ("crashed", "line 2 of weights: `return counts[9]`"),
     "def weights(): pass": ("wrong-arguments", "weights() cannot be called with 1 value"),
     "def weights(a, b): pass": ("wrong-arguments", "missing a required argument: 'b'"),
     "def weights(counts):\n    while True: pass": ("over-limit", "stopped after 300 ms", "line 2 of weights"),

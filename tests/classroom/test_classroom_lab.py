@@ -1,0 +1,234 @@
+"""The lab in the notebook: predict before you measure, check as often as you like, nothing raises unasked."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import pytest
+
+from scalelab.classroom import CheckNotPassed, Lab, Measurement, find_lab, list_labs
+from scalelab.classroom.predictions import read_predictions
+from scalelab.core.errors import ConfigError, LabFileError
+from scalelab.core.records import RecordStore
+
+
+def right(counts):
+    return [n / sum(counts) for n in counts]
+
+
+def wrong(counts):
+    return [1 / len(counts)] * len(counts)
+
+
+def test_the_notebooks_own_names_are_the_answers(labs):
+    namespace = {"weights": right}
+    exec('from scalelab import Lab\nresult = Lab("03_demo").check("weights")', namespace)
+    assert namespace["result"].is_passed
+
+
+def test_a_result_is_its_points_as_text_and_a_card_as_html(lab):
+    lab.namespace = {"weights": wrong}
+    result = lab.check("weights")
+    assert repr(result) == "0"
+    assert "equal" not in repr(result)
+    assert all(words in result._repr_html_() for words in ("failed · 0/2", "All alike.", "first hint"))
+    lab.namespace = {"weights": right}
+    assert repr(lab.check("weights")) == "2"
+
+
+@pytest.mark.parametrize("bad", ["<script>alert(1)</script>", "<img src=x onerror=alert(1)>"])
+def test_what_a_learner_wrote_is_never_markup(lab, bad):
+    lab.namespace = {"weights": lambda counts: bad}
+    html = lab.check("weights")._repr_html_() + lab.explain("why", bad + " words").html
+    assert bad not in html
+    assert "&lt;" in html
+
+
+@pytest.mark.parametrize("name", ["03_demo", "demo", "3", "03", 3, "03_demo/"])
+def test_a_lab_is_found_by_slug_or_number(labs, name):
+    assert find_lab(name).slug == "03_demo"
+
+
+def test_an_unknown_lab_or_task_is_answered_with_the_closest(lab):
+    with pytest.raises(ConfigError, match="did you mean '03_demo'"):
+        Lab("3_dmo")
+    with pytest.raises(ConfigError, match="did you mean 'weights'"):
+        lab.check("wieghts")
+    with pytest.raises(ConfigError, match="known: speed, weights"):
+        lab.hint("zzz")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("points = 3", "", "'points' is missing"),
+        ("points = 3", "points = 3\nspeed = 1", "'speed' is unknown"),
+        ('slug = "03_demo"', 'slug = "04_demo"', "has the slug"),
+        ("points = 3", "points =", "cannot be read"),
+    ],
+)
+def test_a_lab_toml_that_is_wrong_is_the_authors_error(labs, old, new, message):
+    path = labs / "03_demo" / "lab.toml"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(LabFileError) as caught:
+        list_labs()
+    assert message in str(caught.value)
+
+
+def test_nothing_is_measured_before_the_prediction(lab):
+    ran = []
+    assert lab.measure("ratio", lambda: ran.append(1) or 3.0) is None
+    assert ran == []
+    lab.predict("ratio", "How many times?", unit="x", guess=2, low=1, high=4)
+    done = lab.measure("ratio", lambda: 3.0)
+    assert (done.value, done.unit) == (3.0, "x")
+
+
+def test_asking_is_no_prediction(lab):
+    card = lab.predict("ratio", "How many times?", unit="x", range=(1, 100))
+    assert "lab.predict('ratio', guess=..., low=..., high=...)" in card.text
+    assert lab.measure("ratio", lambda: 3.0) is None
+
+
+def test_the_first_prediction_stays_and_the_next_is_a_revision(lab):
+    lab.predict("ratio", guess=2, low=1, high=4)
+    assert "first prediction stays" in lab.predict("ratio", guess=9, low=8, high=10).text
+    lab.measure("ratio", lambda: 3.0)
+    (found,) = read_predictions(lab.ledger)
+    assert (found.guess, found.measured, found.is_inside) == (2, 3.0, True)
+
+
+def test_a_cell_that_runs_again_adds_nothing(lab):
+    for _ in range(3):
+        lab.predict("ratio", guess=2, low=1, high=4)
+        lab.explain("why", "Because of the cache.")
+    assert [event.kind for event in lab.ledger.read()] == ["prediction", "explanation"]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"guess": 5, "low": 1, "high": 4},
+        {"guess": 2, "low": 4, "high": 1},
+        {"guess": 2},
+        {"guess": math.nan, "low": 1, "high": 4},
+        {"guess": "two", "low": 1, "high": 4},
+        {"low": 1, "high": 4},
+    ],
+)
+def test_an_interval_that_is_none_is_refused(lab, numbers):
+    with pytest.raises(ConfigError, match="prediction 'ratio'"):
+        lab.predict("ratio", **numbers)
+    assert lab.ledger.read() == []
+
+
+@pytest.mark.parametrize("range", [(4, 1), (1, 1), "ab", (1, math.inf), (1, 2, 3)])
+def test_a_range_that_is_none_is_refused(lab, range):
+    with pytest.raises(ConfigError, match="range"):
+        lab.predict("ratio", range=range)
+
+
+def test_a_measurement_is_recorded_with_its_values(lab):
+    lab.predict("ratio", unit="x", guess=2, low=1, high=4)
+    lab.measure("ratio", lambda: Measurement(2.5, "x", values=(2, 2.5, 3), verdict="PASS", detail="it holds"))
+    (record,) = RecordStore(lab.ledger.path.with_name("records.jsonl")).read()
+    assert (record.subject, record.metric("ratio").values) == ("03_demo", (2, 2.5, 3))
+    assert record.notes["verdict"] == "PASS"
+
+
+@pytest.mark.parametrize("value", [None, "fast", math.nan, math.inf, [1, 2]])
+def test_what_is_no_number_is_no_measurement(lab, value):
+    lab.predict("ratio", guess=2, low=1, high=4)
+    with pytest.raises(ConfigError, match="measurement"):
+        lab.measure("ratio", lambda: value)
+    assert not lab.ledger.read(kind="measurement")
+
+
+def test_a_figure_needs_words_and_data():
+    with pytest.raises(ConfigError, match="no alt text or no table"):
+        Measurement(1.0, figure=object(), alt="a line that falls")
+    with pytest.raises(ConfigError, match="verdict"):
+        Measurement(1.0, verdict="MAYBE")
+
+
+def test_a_stub_inside_a_measurement_is_a_sentence(lab):
+    def run():
+        raise NotImplementedError
+
+    lab.predict("ratio", guess=2, low=1, high=4)
+    assert lab.measure("ratio", run) is None
+
+
+def test_hints_come_one_by_one_and_a_failed_card_counts_as_the_first(lab):
+    assert "1. first hint" in lab.hint("weights").text
+    assert "2. second hint" in lab.hint("weights").text
+    lab.namespace = {"noise": -5.0}
+    lab.check("speed")
+    assert lab.hint("speed").text.startswith("[hint 2 of 3]")
+    assert all("[hint 3 of 3]" in lab.hint("weights").text for _ in range(3))
+
+
+def test_the_solution_waits_for_passing_or_giving_up(lab, labs):
+    (labs / "03_demo" / ".solutions").write_text('{"weights": "def weights(counts): ..."}')
+    assert "[not yet]" in lab.solution("weights").text
+    assert "def weights" in lab.give_up("weights").text
+    assert "def weights" in lab.solution("weights").text
+    assert [event.name for event in lab.ledger.read(kind="gave-up")] == ["weights"]
+
+
+def test_a_copy_without_solutions_says_so(lab):
+    assert "without solutions" in lab.give_up("weights").text
+
+
+def test_strict_raises_for_what_is_not_passed_but_not_for_noise(lab, monkeypatch):
+    monkeypatch.setenv("SCALELAB_STRICT", "1")
+    with pytest.raises(CheckNotPassed, match="not attempted"):
+        lab.check("weights")
+    lab.namespace = {"noise": 0.9}
+    assert lab.check("speed").outcome.value == "inconclusive"
+    with pytest.raises(CheckNotPassed, match="not measured"):
+        lab.measure("ratio", lambda: 3.0)
+
+
+def test_after_a_restart_the_card_says_to_run_the_cells_above(lab):
+    lab.namespace = {"weights": right}
+    lab.check("weights")
+    again = Lab("03_demo", {})
+    assert "restart of the kernel" in again.check("weights").meaning
+    assert again.progress().text.startswith("[2/3 points]")
+
+
+def test_progress_shows_every_task_and_what_is_next(lab):
+    lab.namespace = {"weights": right}
+    lab.check("weights")
+    text = lab.progress().text
+    assert "weights: passed (2/2)" in text
+    assert "speed: not begun (0/1)" in text
+    assert "Next: `speed`: Be fast." in text
+
+
+def test_money_is_shown_in_both_currencies(lab):
+    class Amount:
+        amount, currency, amount_usd = 95.0, "INR", 1.0
+
+    assert "₹95.00 = $1.00" in lab.cost(Amount()).text
+    for nothing in ((), (3.0,)):
+        with pytest.raises(ConfigError):
+            lab.cost(*nothing)
+
+
+def test_an_answer_that_was_not_written_is_not_kept(lab):
+    for empty in ("", "...", " … ", ...):
+        assert "not written yet" in lab.explain("why", empty).text
+    lab.explain("why", "The cache holds it.")
+    assert "The cache holds it." in lab.explain("why").text
+
+
+@pytest.mark.slow
+def test_making_a_lab_loads_nothing_heavy(labs):
+    heavy = ("torch", "pandas", "plotly", "ipywidgets", "IPython", "nbformat")
+    code = f"import sys; from scalelab import Lab; Lab('3'); print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
