@@ -125,7 +125,7 @@ class Supervisor:
         self._broker = embedded.url
         self._start("broker", list(embedded.command), {})
         deadline_s = time.monotonic() + READY_TIMEOUT_S
-        while True:
+        while not self._is_stopping:
             try:
                 connect(self._broker).close()
                 return
