@@ -13,7 +13,7 @@ from typing import IO, Any
 from scalelab.core.errors import ConfigError
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-"""a network share without a lock service: there every file counts as free, rather than as one that is broken"""
+"""a network share without a lock service: its files count as free, not as broken"""
 _RETRY_S = 0.005
 
 
