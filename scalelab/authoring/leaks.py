@@ -60,8 +60,7 @@ def leaks_in(text: str, telling: Mapping[str, set[str]], *, is_whole: bool = Fal
     """Return one sentence for every task whose solution a text gives away.
 
     Args:
-        is_whole: only where the text has *all* of a task's statements, three at least: for the package's
-            own modules, which share single statements with any good solution.
+        is_whole: only where the text has *all* of a task's statements, three at least.
     """
     dense = f"{_dense(text)}\n{_dense(_COMMENT.sub('', text))}"
     found = []
@@ -87,16 +86,25 @@ def leaks_in_lab(folders: LabFolders) -> list[str]:
     return problems
 
 
-def leaks_in_archive(archive: Path, telling: Mapping[str, set[str]]) -> list[str]:
-    """Return what a built wheel or sdist gives away: files of solutions/, or their text."""
+def leaks_in_archive(archive: Path, labs: Mapping[str, Mapping[str, set[str]]]) -> list[str]:
+    """Return what a built wheel or sdist gives away: files of solutions/, or their text.
+
+    A lab's own files may hold no statement of its solutions; other files not the whole of one: the package
+    shares single statements with any good solution, and a later lab gives what an earlier one built.
+
+    Args:
+        labs: the `telling_texts` of every lab, by its slug.
+    """
     problems = []
     for name, content in _members(archive):
         if _is_forbidden(name):
             problems.append(f"{archive.name}: {name}: this file belongs to solutions/")
         elif PurePosixPath(name).suffix not in _BINARY:
-            is_lab = "/labs/" in f"/{name}"
-            found = leaks_in(_shown(name, content), telling, is_whole=not is_lab)
-            problems += [f"{archive.name}: {name}: {leak}" for leak in found]
+            text = _shown(name, content)
+            for slug, telling in labs.items():
+                is_own = slug in PurePosixPath(name).parts
+                found = leaks_in(text, telling, is_whole=not is_own)
+                problems += [f"{archive.name}: {name}: lab {slug}: {leak}" for leak in found]
     return problems
 
 

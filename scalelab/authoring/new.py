@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from scalelab.authoring.build import build_lab
-from scalelab.authoring.folders import SLUG, LabFolders, find_labs
+from scalelab.authoring.folders import SLUG, LabFolders
 from scalelab.core.errors import ConfigError
 from scalelab.core.paths import shipped
 
@@ -22,22 +22,25 @@ def new_lab(slug: str, *, title: str = "") -> LabFolders:
         slug: ``NN_words_of_the_title``; the number is its place in the course.
 
     Raises:
-        ConfigError: the slug is no slug, or its number or folder is taken.
+        ConfigError: the slug is no slug, its number is taken, or there is no place for authors.
     """
     if not SLUG.fullmatch(slug):
         raise ConfigError(f"{slug!r} is not a slug", hint="two digits and words: 07_data_parallel")
     labs = shipped("labs")
+    if labs.parent.name == "_files":
+        raise ConfigError(
+            f"{labs} belongs to an installed package",
+            hint="work in a checkout, or set SCALELAB_LABS to a folder labs of yours",
+        )
     folders = LabFolders(slug, labs / slug, labs.parent / "solutions" / slug)
+    number = slug[:2]
     for folder in (folders.lab, folders.solution):
-        if folder.exists():
-            raise ConfigError(f"{folder} exists already", hint="choose another slug")
-    taken = [other.slug for other in find_labs() if other.slug[:2] == slug[:2]] if labs.is_dir() else []
-    if taken:
-        raise ConfigError(f"number {slug[:2]} is taken by {taken[0]}", hint="choose another number")
+        if taken := sorted(folder.parent.glob(f"{number}_*")):
+            raise ConfigError(f"number {number} is taken by {taken[0]}", hint="choose another number")
     words = {
         "slug": slug,
-        "prefix": slug[:2],
-        "number": str(int(slug[:2])),
+        "prefix": number,
+        "number": str(int(number)),
         "title": title or slug[3:].replace("_", " ").capitalize(),
     }
     for folder, names in ((folders.lab, _LAB_FILES), (folders.solution, _SOLUTION_FILES)):

@@ -111,11 +111,7 @@ def verify_packages(labs: Sequence[LabFolders], root: Path) -> list[str]:
     Raises:
         RunFailed: the build failed.
     """
-    telling = {
-        f"{folders.slug}/{task}": pieces
-        for folders in labs
-        for task, pieces in telling_texts(folders).items()
-    }
+    telling = {folders.slug: telling_texts(folders) for folders in labs}
     with tempfile.TemporaryDirectory() as made:
         done = run([sys.executable, "-m", "hatchling", "build", "-d", made], timeout_s=300, cwd=root)
         archives = sorted(Path(made).iterdir())

@@ -130,11 +130,23 @@ def test_a_refused_source_is_an_error_of_two_lines_and_exit_code_3(lab, change):
 
 def test_new_touches_nothing_that_is_there(lab):
     before = lab.read("source.py")
-    with pytest.raises(ConfigError, match="exists already"):
-        new_lab("42_tiny_rate")
-    with pytest.raises(ConfigError, match="number 42 is taken by 42_tiny_rate"):
-        new_lab("42_other")
+    for slug in ("42_tiny_rate", "42_other"):
+        with pytest.raises(ConfigError, match=r"number 42 is taken by .*42_tiny_rate"):
+            new_lab(slug)
     assert lab.read("source.py") == before
+
+
+def test_new_writes_nothing_into_an_installed_package(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALELAB_LABS", str(tmp_path / "_files" / "labs"))
+    with pytest.raises(ConfigError, match="installed package"):
+        new_lab("42_tiny_rate")
+    assert not list(tmp_path.iterdir())
+
+
+def test_new_makes_the_folders_of_a_first_lab(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALELAB_LABS", str(tmp_path / "labs"))
+    new_lab("42_tiny_rate")
+    assert [found.slug for found in find_labs()] == ["42_tiny_rate"]
 
 
 @pytest.mark.parametrize("slug", ["tiny", "4_tiny", "42-tiny", "42_Tiny", "42_", "../42_tiny"])

@@ -82,6 +82,7 @@ def test_the_package_may_share_statements_but_not_a_whole_solution():
 def test_archives_are_searched_for_files_and_text(tmp_path, kind):
     files = {
         "p/labs/42_tiny/README.md": SOLUTION,
+        "p/labs/43_later/README.md": SOLUTION,
         "p/labs/42_tiny/checks.py": "nothing",
         "p/solutions/42_tiny/source.py": "",
         "p/labs/42_tiny/source.py": "",
@@ -98,7 +99,7 @@ def test_archives_are_searched_for_files_and_text(tmp_path, kind):
                 member = tarfile.TarInfo(name)
                 member.size = len(text)
                 sdist.addfile(member, io.BytesIO(text.encode()))
-    found = leaks_in_archive(archive, {"rate": {SOLUTION.replace(" ", "")}})
+    found = leaks_in_archive(archive, {"42_tiny": {"rate": {SOLUTION.replace(" ", "")}}})
     assert [leak.split(": ")[1] for leak in found] == [
         "p/labs/42_tiny/README.md",
         "p/solutions/42_tiny/source.py",
