@@ -2,6 +2,11 @@
 
 import datetime
 import json
+import signal
+import subprocess
+import sys
+import threading
+import time
 
 import nbformat
 import pytest
@@ -12,6 +17,7 @@ from scalelab.bench.parameters import check_parameters
 from scalelab.cli import main
 from scalelab.core.errors import ConfigError, MissingDependency
 from scalelab.core.locks import hold_lock
+from scalelab.core.processes import is_alive
 from scalelab.core.records import RecordStore
 
 pytestmark = pytest.mark.filterwarnings("default")  # papermill and nbformat warn about their own future
@@ -67,6 +73,13 @@ class Watcher:
         self.details[point.name] = detail
 
 
+def until(condition, limit_s=60.0):
+    limit = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < limit, "it did not happen"
+        threading.Event().wait(0.02)
+
+
 @pytest.fixture
 def folder(tmp_path):
     cells = [nbformat.v4.new_code_cell(PARAMETERS), nbformat.v4.new_code_cell(BODY)]
@@ -113,6 +126,35 @@ def test_a_point_over_its_time_is_a_failed_record(folder):
     result = run_suite(load_suite(folder / "suite.toml"), folder / "out", watcher=watcher)
     assert result.statuses == {"endless": "failed"}
     assert "did not finish in 4.00 s" in watcher.details["endless"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_run_that_is_ended_takes_its_kernel_with_it_and_leaves_the_folder_free(folder, sent, code):
+    source = json.loads((folder / "n.ipynb").read_text())
+    source["cells"][1]["source"] = (
+        "import os, pathlib, threading\n"
+        f"part = pathlib.Path({str(folder / 'part')!r})\n"
+        "part.write_text(str(os.getpid()))\n"
+        "part.rename(part.with_name('pid'))\n"
+        "threading.Event().wait()"
+    )
+    (folder / "n.ipynb").write_text(json.dumps(source))
+    (folder / "suite.toml").write_text('[[point]]\nname = "endless"\nnotebook = "n.ipynb"\n')
+    command = [sys.executable, "-m", "scalelab", "bench", "run", "suite.toml", "--out", "out"]
+    child = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        until(lambda: (folder / "pid").exists())
+        child.send_signal(sent)
+        said, _ = child.communicate(timeout=30)
+    finally:
+        child.kill()
+    assert child.returncode == code, said
+    assert "Traceback" not in said
+    until(lambda: not is_alive(int((folder / "pid").read_text())))
+    with hold_lock(folder / "out" / ".lock", doing="the next run"):
+        assert RecordStore(folder / "out" / "records.jsonl").read() == []
 
 
 def test_an_unknown_parameter_stops_the_suite_before_the_first_point(folder):
