@@ -1,0 +1,149 @@
+"""``scalelab lab``: list, start, check, reset and watch, with nothing of the learner's ever overwritten."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from scalelab.classroom import watching
+from scalelab.cli import main
+
+
+@pytest.fixture
+def run(labs, tmp_path, monkeypatch):
+    """Run `scalelab lab ...` in a folder of its own; return exit code and output."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    def call(*words):
+        done = CliRunner().invoke(main, ["lab", *words])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done.exit_code, done.output
+
+    return call
+
+
+def test_list_shows_minutes_state_and_points(run):
+    code, output = run("list")
+    assert code == 0
+    assert output.split() == [
+        *["lab", "min", "state", "points"],
+        *["03", "A", "demo", "20", "new", "0/3"],
+        *["Next:", "scalelab", "lab", "start", "03"],
+    ]
+
+
+def test_start_copies_once_and_never_overwrites(run, tmp_path):
+    code, output = run("start", "3", "--no-open")
+    assert code == 0
+    assert "your copy" in output
+    mine = tmp_path / "here" / "03_demo" / "lab.ipynb"
+    mine.write_text("edited")
+    assert "left as it is" in run("start", "3", "--no-open")[1]
+    assert mine.read_text() == "edited"
+
+
+def test_start_takes_a_folder(run, tmp_path):
+    run("start", "3", "--no-open", "--folder", str(tmp_path / "elsewhere"))
+    assert (tmp_path / "elsewhere" / "lab.ipynb").exists()
+
+
+def test_reset_keeps_a_backup_each_time(run, tmp_path, labs):
+    folder = tmp_path / "here" / "03_demo"
+    run("start", "3", "--no-open")
+    for number in range(3):
+        (folder / "lab.ipynb").write_text(f"edited {number}")
+        assert run("reset", "3")[0] == 0
+    backups = sorted(path.read_text() for path in folder.glob("lab.backup-*.ipynb"))
+    assert backups == ["edited 0", "edited 1", "edited 2"]
+    assert (folder / "lab.ipynb").read_bytes() == (labs / "03_demo" / "lab.ipynb").read_bytes()
+
+
+def test_reset_that_cannot_write_leaves_the_notebook(run, tmp_path, monkeypatch):
+    run("start", "3", "--no-open")
+    mine = tmp_path / "here" / "03_demo" / "lab.ipynb"
+    mine.write_text("edited")
+
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copy2", no_space)
+    code, output = run("reset", "3")
+    assert code == 2
+    assert "No space left" in output
+    assert [path.name for path in mine.parent.iterdir()] == ["lab.ipynb"]
+    assert mine.read_text() == "edited"
+
+
+@pytest.mark.parametrize(
+    "words", [("check", "3"), ("watch", "3"), ("check", "3", "nix.ipynb"), ("start", "7")]
+)
+def test_what_is_missing_is_an_error_with_the_next_step(run, words):
+    code, output = run(*words)
+    assert code == 2
+    assert output.startswith("error: ")
+    assert "\nhint: " in output
+
+
+@pytest.mark.slow
+def test_check_says_what_is_missing_and_exits_with_1_until_all_is_passed(run, tmp_path):
+    run("start", "3", "--no-open")
+    code, output = run("check", "3")
+    assert code == 1
+    assert "not attempted    0/2  weights" in output
+    assert "next: weights: Weigh every micro-batch" in output
+    mine = tmp_path / "here" / "03_demo" / "lab.ipynb"
+    solve(mine)
+    code, output = run("check", "3")
+    assert code == 0, output
+    assert "3 of 3 points" in output
+    assert "done" in run("list")[1]
+
+
+@pytest.mark.slow
+def test_watch_checks_again_at_every_save_and_survives_half_of_one(run, tmp_path, monkeypatch):
+    run("start", "3", "--no-open")
+    mine = tmp_path / "here" / "03_demo" / "lab.ipynb"
+    whole = mine.read_text()
+
+    def saves(path):
+        yield 0
+        mine.write_text(whole[:100])
+        yield 1
+        mine.write_text(whole)
+        solve(mine)
+        yield 2
+        raise AssertionError("it goes on after the last task")
+
+    monkeypatch.setattr(watching, "saves", saves)
+    code, output = run("watch", "3")
+    assert code == 0
+    assert [words in output for words in ("0 of 3 points", "is cut off", "3 of 3 points")] == [True] * 3
+
+
+def test_a_save_counts_when_the_file_has_come_to_rest(tmp_path):
+    path = tmp_path / "lab.ipynb"
+    path.write_text("one")
+    steps = iter([None, "unlink", "two", "three", None, None, "three and more", None])
+
+    def sleep(_):
+        step = next(steps)
+        if step == "unlink":
+            path.unlink()
+        elif step is not None:
+            path.write_text(step)
+
+    found = watching.saves(path, sleep=sleep)
+    seen = [(next(found), path.read_text()) for _ in range(3)]
+    assert seen == [(0, "one"), (1, "three"), (2, "three and more")]
+
+
+def solve(path):
+    """Write right answers into a learner's copy."""
+    notebook = json.loads(path.read_text())
+    notebook["cells"][1]["source"] = "def weights(counts):\n    return [n / sum(counts) for n in counts]"
+    notebook["cells"][3]["source"] = "noise = 0.1"
+    path.write_text(json.dumps(notebook))
