@@ -18,21 +18,36 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from scalelab.authoring.folders import LabFolders, load_answers
-from scalelab.authoring.source import parse_source, solution_regions
+from scalelab.authoring.source import parse_code, parse_source, solution_regions
 
 TELLING = 24
 """characters without whitespace from which a statement says something: not ``return total``"""
 
 _COMMENT = re.compile(r"#.*$", re.MULTILINE)
-_FORBIDDEN = {"answers.py", "hidden_checks.py", "solution.ipynb", "solutions"}
+_FORBIDDEN = {"hidden_checks.py", "solution.ipynb", "solutions"}
+_FORBIDDEN_IN_LABS = {"answers.py", "source.py"}  # the package has modules of these names
 _BINARY = {".npz", ".xz", ".png", ".onnx", ".safetensors", ".parquet", ".woff2", ".pyc"}
+
+_SILENT = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Import,
+    ast.ImportFrom,
+    ast.For,
+    ast.AsyncFor,
+    ast.With,
+    ast.AsyncWith,
+    ast.Try,
+)
 
 
 def telling_texts(folders: LabFolders) -> dict[str, set[str]]:
     """Return, by task, the statements of its solution and right answers that would give it away.
 
-    What a wrong answer holds too gives nothing away, nor do signatures, imports and short statements. Cells
-    of the solution only tell something by their long strings: model explanations.
+    What a wrong answer holds too gives nothing away, nor do signatures, imports and short statements; a
+    solution of nothing else counts as a whole. Cells of the solution only tell something by their long
+    strings: model explanations.
     """
     source = parse_source(folders.read("source.py"), folders.shown_source)
     answers = load_answers(folders)
@@ -41,18 +56,19 @@ def telling_texts(folders: LabFolders) -> dict[str, set[str]]:
         task = answers.get(name)
         right = [*solution_regions(source, cell), *(task.right if task else ())]
         wrong = {piece for text in (task.wrong.values() if task else ()) for piece in _statements(text)}
-        found[name] = {piece for text in right for piece in _statements(text)} - wrong
+        whole = {_dense(_without_comments(text)) for text in solution_regions(source, cell)}
+        found[name] = {piece for text in right for piece in _statements(text)} - wrong or whole
     for cell in source.cells:
         if cell.is_solution_only:
-            strings = _strings_in_code(cell.text) if cell.kind == "code" else [cell.text]
+            strings = _texts(parse_code(source, cell, cell.text)) if cell.kind == "code" else [cell.text]
             found[f"cell {cell.number}"] = {
                 dense for text in strings if len(dense := _dense(text)) >= TELLING
             }
     return found
 
 
-def _strings_in_code(text: str) -> list[str]:
-    constants = (node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant))
+def _texts(tree: ast.Module) -> list[str]:
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
     return [value for value in constants if isinstance(value, str)]
 
 
@@ -110,8 +126,7 @@ def leaks_in_archive(archive: Path, labs: Mapping[str, Mapping[str, set[str]]]) 
 
 def _is_forbidden(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    is_source = "labs" in parts[:-1] and parts[-1] == "source.py"
-    return bool(_FORBIDDEN & set(parts)) or is_source
+    return bool(_FORBIDDEN & set(parts)) or ("labs" in parts[:-1] and parts[-1] in _FORBIDDEN_IN_LABS)
 
 
 def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
@@ -155,14 +170,18 @@ def _dense(text: str) -> str:
 
 
 def _statements(text: str) -> set[str]:
-    """Return the telling statements of a piece of code: the simple ones, and the heads of the others."""
-    tree = ast.parse(_dedent(text))
-    lines = _without_comments(_dedent(text)).splitlines()
+    """Return the telling statements of a piece of code: the simple ones, and conditions.
+
+    The head of a loop tells nothing: every solution and every check goes over ``model.parameters()``.
+    """
+    try:
+        tree = ast.parse(_standing(text))
+    except SyntaxError:  # an answer that is no Python gives nothing away; the trials report it
+        return set()
+    lines = _without_comments(_standing(text)).splitlines()
     pieces = set()
     for node in ast.walk(tree):
-        if not isinstance(node, ast.stmt) or isinstance(
-            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom
-        ):
+        if not isinstance(node, ast.stmt) or isinstance(node, _SILENT):
             continue
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue  # a docstring
@@ -174,7 +193,7 @@ def _statements(text: str) -> set[str]:
     return pieces
 
 
-def _dedent(text: str) -> str:
+def _standing(text: str) -> str:
     """Return code that stands alone: a region from inside a function keeps its ``return`` in one."""
     lines = text.expandtabs(4).splitlines()
     first = next((line for line in lines if line.strip()), "")

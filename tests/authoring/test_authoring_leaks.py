@@ -70,6 +70,18 @@ def test_what_a_wrong_answer_holds_too_gives_nothing_away(lab, change):
     assert SOLUTION.replace(" ", "") not in telling_texts(lab)["rate"]
 
 
+def test_a_solution_of_short_statements_counts_as_a_whole(lab, change):
+    change("source.py", "    return answered / elapsed_s", "    return answered/elapsed_s")
+    (lab.solution / "answers.py").write_text("ANSWERS = {}")
+    change("source.py", "answered", "n")
+    assert telling_texts(lab)["rate"] == {"n=sum(counts)elapsed_s=sum(seconds)returnn/elapsed_s"}
+
+
+def test_an_answer_that_is_no_python_is_left_to_the_trials(lab, change):
+    change("answers.py", "    return sum(seconds) / sum(counts)", "    return sum(seconds) / / sum(counts)")
+    assert leaks_in_lab(lab) == []
+
+
 def test_the_package_may_share_statements_but_not_a_whole_solution():
     telling = {"t": {"a=first_statement(x)", "b=second_statement(a)", "c=third_statement(b)"}}
     two = "a = first_statement(x)\nb = second_statement(a)\n"
@@ -86,7 +98,8 @@ def test_archives_are_searched_for_files_and_text(tmp_path, kind):
         "p/labs/42_tiny/checks.py": "nothing",
         "p/solutions/42_tiny/source.py": "",
         "p/labs/42_tiny/source.py": "",
-        "p/scalelab/core/source.py": "",
+        "p/scalelab/authoring/source.py": "",
+        "p/scalelab/grading/answers.py": "",
     }
     archive = tmp_path / ("p.whl" if kind == "wheel" else "p.tar.gz")
     if kind == "wheel":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from click.testing import CliRunner
 
@@ -11,7 +9,6 @@ from scalelab.authoring import build_lab, verify_lab
 from scalelab.authoring.execute import cards, scores
 from scalelab.cli import main
 
-ROOT = Path(__file__).resolve().parents[2]
 MEAN_OF_RATES = "    return sum(rates) / len(rates)\n"
 
 
