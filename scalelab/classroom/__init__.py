@@ -8,6 +8,7 @@ __all__ = [
     "LabInfo",
     "Ledger",
     "Measurement",
+    "NotMeasured",
     "Prediction",
     "find_lab",
     "list_labs",
@@ -19,7 +20,7 @@ __getattr__ = export(
         "lab": ["CheckNotPassed", "Lab"],
         "catalog": ["LabInfo", "find_lab", "list_labs"],
         "ledger": ["Ledger"],
-        "measuring": ["Measurement"],
+        "measuring": ["Measurement", "NotMeasured"],
         "predictions": ["Prediction"],
     },
 )

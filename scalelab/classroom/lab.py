@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from scalelab.classroom import cards, hints, measured, progress, widgets
 from scalelab.classroom.catalog import find_lab
 from scalelab.classroom.ledger import Ledger
-from scalelab.classroom.measuring import Measurement
+from scalelab.classroom.measuring import Measurement, NotMeasured
 from scalelab.classroom.predictions import CONFIDENCE, check_interval, find_prediction
 from scalelab.classroom.results import ShownResult
 from scalelab.core.errors import ConfigError, UserError, did_you_mean
@@ -53,6 +53,8 @@ class Lab:
     """called with every result; set where a notebook is checked from outside"""
     measures: ClassVar[bool] = True
     """False: `measure` runs nothing and returns what was recorded last"""
+    passed_over: ClassVar[bool] = False
+    """`measure` was asked for while it runs nothing"""
 
     def __init__(
         self, slug: str | int, namespace: Mapping[str, Any] | None = None, *, ledger: Ledger | None = None
@@ -61,6 +63,7 @@ class Lab:
         self.namespace = sys._getframe(1).f_globals if namespace is None else namespace
         self.ledger = ledger or Ledger()
         self._checks: dict[str, Check] | None = None
+        self._asked: dict[str, tuple[str, str]] = {}
         self._told = ""
 
     @property
@@ -126,6 +129,8 @@ class Lab:
         numbers = check_interval(name, guess, low, high)
         first = find_prediction(self.ledger, self.slug, name)
         guess, low, high = numbers
+        asked = self._asked.get(name, ("", ""))
+        question, unit = question or asked[0], unit or asked[1]
         if not self._is_repeated("prediction", name, guess=guess, low=low, high=high):
             self._record("prediction", name, guess=guess, low=low, high=high, unit=unit, question=question)
         told = f"You expect {_with_unit(guess, unit)}, between {low:g} and {high:g}."
@@ -139,16 +144,18 @@ class Lab:
 
     def measure(
         self, name: str, run: Callable[[], Measurement | float], *, unit: str = ""
-    ) -> Measurement | None:
+    ) -> Measurement | NotMeasured:
         """Measure what was predicted; show both, and record the measurement.
 
-        Returns None (and says why) while there is no prediction of `name`, or while `run` meets a stub.
+        While there is no prediction of `name`, or while `run` meets a stub, says so and returns a
+        `NotMeasured`, which is false and says it again to whoever asks for its value.
 
         Raises:
             CheckNotPassed: the same, where ``SCALELAB_STRICT=1``.
             ConfigError: `run` returned no number.
         """
         if not Lab.measures:
+            Lab.passed_over = True
             kept = measured.last_measurement(self.ledger, self.slug, name)
             if kept is None:
                 raise MeasuredElsewhere(name)
@@ -222,6 +229,7 @@ class Lab:
         return progress.progress_card(self.info, self.checks, self.ledger).show()
 
     def _ask(self, name: str, question: str, unit: str, range: tuple[float, float] | None) -> cards.Card:
+        self._asked[name] = (question, unit)
         made = find_prediction(self.ledger, self.slug, name)
         if made is not None:
             told = f"You expect {_with_unit(made.guess, made.unit)}, between {made.low:g} and {made.high:g}."
@@ -246,10 +254,11 @@ class Lab:
             display(widgets.prediction_form(range, unit, commit))
         return card
 
-    def _refuse(self, name: str, told: str) -> None:
+    def _refuse(self, name: str, told: str) -> NotMeasured:
         if is_strict():
             raise CheckNotPassed(f"{name} was not measured", hint=told.replace("`", ""))
         cards.make_card("calm", "not measured", name, [told]).show()
+        return NotMeasured(name)
 
     def _task(self, name: str) -> Check:
         if name not in self.checks:

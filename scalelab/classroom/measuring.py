@@ -11,6 +11,27 @@ from scalelab.core.errors import ConfigError
 from scalelab.core.stats import Verdict
 
 
+class NotMeasured:
+    """Stands for a measurement that was refused: false, and a sentence for whoever asks for its value."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __getattr__(self, field: str) -> Any:
+        if field.startswith("_"):  # what a notebook asks of every object
+            raise AttributeError(field)
+        raise ConfigError(
+            f"{self._name!r} was not measured, so it has no {field}",
+            hint=f"run the cells with lab.predict({self._name!r}, ...) and lab.measure above first",
+        )
+
+    def __repr__(self) -> str:
+        return "not measured"
+
+
 @dataclass(frozen=True, repr=False)
 class Measurement:
     """What a lab's ``run`` returns.

@@ -79,7 +79,10 @@ def test_a_lab_toml_that_is_wrong_is_the_authors_error(labs, old, new, message):
 
 def test_nothing_is_measured_before_the_prediction(lab):
     ran = []
-    assert lab.measure("ratio", lambda: ran.append(1) or 3.0) is None
+    refused = lab.measure("ratio", lambda: ran.append(1) or 3.0)
+    assert not refused
+    with pytest.raises(ConfigError, match="'ratio' was not measured, so it has no table"):
+        refused.table  # noqa: B018
     assert ran == []
     lab.predict("ratio", "How many times?", unit="x", guess=2, low=1, high=4)
     done = lab.measure("ratio", lambda: 3.0)
@@ -89,7 +92,13 @@ def test_nothing_is_measured_before_the_prediction(lab):
 def test_asking_is_no_prediction(lab):
     card = lab.predict("ratio", "How many times?", unit="x", range=(1, 100))
     assert "lab.predict('ratio', guess=..., low=..., high=...)" in card.text
-    assert lab.measure("ratio", lambda: 3.0) is None
+    assert not lab.measure("ratio", lambda: 3.0)
+
+
+def test_the_unit_of_the_question_is_the_predictions(lab):
+    lab.predict("ratio", "How many times?", unit="x", range=(1, 100))
+    assert "You expect 2 x" in lab.predict("ratio", guess=2, low=1, high=4).text
+    assert read_predictions(lab.ledger)[0].unit == "x"
 
 
 def test_the_first_prediction_stays_and_the_next_is_a_revision(lab):
@@ -158,7 +167,7 @@ def test_a_stub_inside_a_measurement_is_a_sentence(lab):
         raise NotImplementedError
 
     lab.predict("ratio", guess=2, low=1, high=4)
-    assert lab.measure("ratio", run) is None
+    assert not lab.measure("ratio", run)
 
 
 def test_hints_come_one_by_one_and_a_failed_card_counts_as_the_first(lab):
