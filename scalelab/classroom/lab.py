@@ -244,14 +244,13 @@ class Lab:
         either = "Move the sliders and commit, or type" if has_form else "Type"
         card = cards.make_card("calm", "predict", question or name, [told, f"{either}: `{typed}`"]).show()
         if has_form and range is not None:
-            from IPython.display import display
 
             def commit(guess: float, low: float, high: float) -> None:
                 self._record(
                     "prediction", name, guess=guess, low=low, high=high, unit=unit, question=question
                 )
 
-            display(widgets.prediction_form(range, unit, commit))
+            widgets.show(widgets.prediction_form(range, unit, commit))
         return card
 
     def _refuse(self, name: str, told: str) -> NotMeasured:
