@@ -214,7 +214,7 @@ def run_has_one_result(answers: Answers) -> None:
     )  # fmt: skip
     other = _expect_result(run({**settings, "seed": seed + 1}), settings)
     expect(
-        _hash(other) not in hashes, f"seed {seed} and seed {seed + 1} gave the same weights", code="seed-ignored",
+        _hash(other) not in hashes, f"seeds {seed} and {seed + 1} gave the same weights", code="seed-ignored",
         meaning="a seed that is written into the function answers for one draw of luck only",
     )  # fmt: skip
     _expect_test_score(answers, settings, result)
