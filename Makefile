@@ -4,6 +4,8 @@ BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 SUITE ?= labs/benchmarks/road.toml
 OUT ?= runs/bench
 PYTEST_ARGS ?=
+LAB_ARGS ?=
+ALLOW_ROOT := $(if $(filter 0,$(shell id -u 2>/dev/null)),--allow-root)
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -22,9 +24,9 @@ demo: ## set up what the demo needs, run the road end to end, and show where the
 test: setup ## run every test this machine can run; says what it could not, and what brings it
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lab: ## open the benchmark notebooks in JupyterLab
+lab: ## open the labs and the benchmark notebooks in JupyterLab (LAB_ARGS=... are passed on)
 	@$(PYTHON) scripts/setup.py --extras bench,lab
-	@$(BIN)/jupyter lab --notebook-dir labs/benchmarks
+	@$(BIN)/jupyter lab --notebook-dir labs $(ALLOW_ROOT) $(LAB_ARGS)
 
 bench: ## run a suite (SUITE=labs/benchmarks/road.toml) into OUT=runs/bench and write its report
 	@$(PYTHON) scripts/setup.py --extras bench

@@ -3,7 +3,13 @@
 Nothing heavy is imported here: each subpackage loads what it needs at the moment of use.
 """
 
+import os
+
 from scalelab.core.lazy import export
+
+# ONNX Runtime keeps usage events and a device id in the home folder unless told not to before its import;
+# child processes inherit this. Set it to 0 to allow them.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["Lab"]
 

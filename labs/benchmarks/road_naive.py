@@ -12,13 +12,13 @@ burst_factor: float = 5.0  # times the rate that the naive app holds
 slo_p95_s: float = 0.2  # latency target, from the intended send time [s]
 test_pins: int = 2000  # images of the test split
 instance: str = "aws.c5.large"  # row of the price book
-artifacts: str = ""  # folder shared by the rungs; empty: runs/demo/artifacts
+artifacts: str = ""  # folder shared by the rungs; empty: runs/lab/artifacts, then the demo's
 record_path: str = ""  # where to write the RunRecord; empty: show only
 
 # %%
 import json
 
-from scalelab.bench import artifacts_folder, burst_note, knee_metrics, need_artifact, write_record
+from scalelab.bench import artifacts_folder, burst_note, knee_metrics, knee_note, need_artifact, write_record
 from scalelab.compress.compare import predict_all
 from scalelab.compress.runtimes import onnx_session
 from scalelab.core.records import metric
@@ -46,8 +46,13 @@ with running_stack(model_path=path, naive=True) as app:
     knee = find_knee(target, slo_p95_s, budget_s=budget_s)
     burst = run_burst(target, burst_factor * knee.held_rate_per_s, burst_s) if burst_s else None
     memory = sum(app.memory_bytes().values())
-(folder / f"naive-{path.stem}.json").write_text(json.dumps({"rate_per_s": knee.held_rate_per_s}))
-[(point.rate_per_s, point.verdict.value, point.result.p95_s) for point in knee.points], burst
+(folder / f"naive-{path.stem}.json").write_text(
+    json.dumps({"rate_per_s": knee.held_rate_per_s, **knee_note(knee)})
+)
+(
+    [(point.rate_per_s, point.verdict.value, point.result.p95_s) for point in knee.points],
+    burst and burst_note(burst),
+)
 
 # %%
 usd = cost_per_million(knee.held_rate_per_s, instance)
@@ -67,6 +72,7 @@ write_record(
     ],
     notes={
         "throughput_of": "requests, p95 < 200 ms",
+        "knee": knee_note(knee),
         "burst": burst and burst_note(burst),
         "bought": f"{knee.held_rate_per_s:,.0f} requests a second on target"
         + (

@@ -8,7 +8,7 @@ test_pins: int = 2000  # images of the test split
 min_iterations: int = 300  # single predictions that are timed (p99 needs 100)
 pairs: int = 15  # interleaved pairs for each ratio
 instance: str = "aws.c5.large"  # row of the price book
-artifacts: str = ""  # folder shared by the rungs; empty: runs/demo/artifacts
+artifacts: str = ""  # folder shared by the rungs; empty: runs/lab/artifacts, then the demo's
 record_path: str = ""  # where to write the RunRecord; empty: show only
 
 # %%

@@ -11,6 +11,7 @@ __all__ = [
     "burst_note",
     "claim",
     "knee_metrics",
+    "knee_note",
     "latency_metrics",
     "load_suite",
     "need_artifact",
@@ -24,7 +25,7 @@ __getattr__ = export(
         "suite": ["Point", "Suite", "load_suite"],
         "runner": ["SuiteResult", "run_suite"],
         "report": ["build_report"],
-        "service": ["burst_note", "knee_metrics"],
+        "service": ["burst_note", "knee_metrics", "knee_note"],
         "notebook": ["artifacts_folder", "claim", "latency_metrics", "need_artifact", "write_record"],
     },
 )

@@ -13,22 +13,27 @@ from scalelab.core.stats import Verdict, percentile, smallest_n
 
 
 def artifacts_folder(artifacts: str) -> Path:
-    """Return the folder that points share; an empty name (a notebook opened by hand) means ``runs/demo``."""
-    folder = Path(artifacts) if artifacts else runs_folder() / "demo" / "artifacts"
+    """Return the folder that points share.
+
+    An empty name, of a notebook opened by hand, means ``runs/lab/artifacts``: a trial with a few steps must
+    not overwrite the demo's model.
+    """
+    folder = Path(artifacts) if artifacts else runs_folder() / "lab" / "artifacts"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def need_artifact(folder: Path, name: str, *, made_by: str) -> Path:
-    """Return the path of a file that an earlier point made.
+    """Return the path of a file that an earlier point made, here or (opened by hand) in the demo.
 
     Raises:
         ConfigError: it is not there; the hint names the notebook that makes it.
     """
-    path = folder / name
-    if not path.exists():
-        raise ConfigError(f"{path} is missing", hint=f"run {made_by} first, or `scalelab demo`")
-    return path
+    places = [folder, *([runs_folder() / "demo" / "artifacts"] if folder == artifacts_folder("") else [])]
+    for place in places:
+        if (place / name).exists():
+            return place / name
+    raise ConfigError(f"{folder / name} is missing", hint=f"run {made_by} first, or `scalelab demo`")
 
 
 def latency_metrics(seconds: Sequence[float]) -> list[Metric]:

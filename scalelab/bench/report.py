@@ -19,6 +19,9 @@ from scalelab.core.lazy import require
 from scalelab.core.records import RecordStore, RunRecord
 from scalelab.core.units import format_bytes
 
+BUSY_CORES = 0.4
+"""from so many busy cores on, before a rung began, the page says so"""
+
 
 def build_report(folder: Path, *, title: str = "The road, measured on this machine") -> Path:
     """Write ``report.html`` from ``records.jsonl`` in `folder`; return its path.
@@ -36,6 +39,7 @@ def build_report(folder: Path, *, title: str = "The road, measured on this machi
         title=html.escape(title),
         plotly=require("plotly.offline", extra="bench").get_plotlyjs(),
         machine=_machine(records[-1]),
+        warning=_busy_warning(records),
         bought=_table(("rung", "what it bought"), bought_table(rungs), kind="prose"),
         road=_table(HEADER, road_table(rungs)),
         claims=_claims(records),
@@ -56,7 +60,8 @@ def build_report(folder: Path, *, title: str = "The road, measured on this machi
 def _section(number: int, figure: Figure) -> str:
     figure.plot.update_layout(
         margin={"l": 70, "r": 20, "t": 30, "b": 60}, height=400, paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)", legend={"orientation": "h", "y": 1.12}, font={"family": "system-ui"},
+        plot_bgcolor="rgba(0,0,0,0)", font={"family": "system-ui"},
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
     )  # fmt: skip
     grid = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.5)"}
     figure.plot.update_xaxes(**grid)
@@ -119,6 +124,28 @@ def _machine(record: RunRecord) -> str:
     )
 
 
+def _busy(record: RunRecord) -> str:
+    busy = record.notes.get("busy_cores_before")
+    return "–" if busy is None else f"{busy:.1f} of {record.machine['cores']}"
+
+
+def _busy_warning(records: Sequence[RunRecord]) -> str:
+    """Say at the top of the page if other work ran beside a rung: its rates are then lower bounds."""
+    newest = {record.subject: record for record in records}
+    disturbed = [
+        str(record.notes.get("title", subject))
+        for subject, record in newest.items()
+        if record.notes.get("busy_cores_before", 0) >= BUSY_CORES
+    ]
+    if not disturbed:
+        return ""
+    return (
+        '<p class="warning"><b>Other work kept this machine busy</b> when these rungs began: '
+        f"{html.escape(', '.join(disturbed))}. Read their rates as lower bounds, or measure again on an idle "
+        "machine with <code>scalelab demo --fresh</code>.</p>"
+    )
+
+
 def _method(records: Sequence[RunRecord]) -> str:
     newest = {record.subject: record for record in records}
     versions: dict[str, Any] = dict(records[-1].machine["versions"])
@@ -132,7 +159,7 @@ def _method(records: Sequence[RunRecord]) -> str:
             subject,
             record.when,
             record.git or "no checkout",
-            f"{record.machine['load_1min']:.2f}",
+            _busy(record),
             str(record.seed),
         )
         for subject, record in newest.items()
@@ -141,6 +168,6 @@ def _method(records: Sequence[RunRecord]) -> str:
         "<dl>"
         + "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in methods)
         + "</dl>"
-        + _table(("record", "when (UTC)", "revision", "load at start", "seed"), rows)
+        + _table(("record", "when (UTC)", "revision", "cores busy before", "seed"), rows)
         + f"<p>{html.escape(', '.join(f'{name} {version}' for name, version in versions.items()))}</p>"
     )

@@ -133,7 +133,8 @@ def ddp_figure(records: Sequence[RunRecord]) -> Figure | None:
     plot.update_yaxes(title="training images per second")
     return Figure(
         "Data parallel training",
-        "Two processes share the images but must exchange every gradient: a wide model pays for its bytes.",
+        "Two processes share the images but must exchange every gradient: a wide model pays for its bytes. "
+        "Bars are medians; the ratios above are medians of paired rounds.",
         plot,
         "Training images per second: "
         + ", ".join(f"{row['name']} {row['images_per_s']:,.0f}" for row in rows)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from scalelab.bench.suite import Point, Suite
 from scalelab.core.errors import DataError, RunFailed
 from scalelab.core.lazy import need_installed
 from scalelab.core.locks import hold_lock
-from scalelab.core.machine import installed_version
+from scalelab.core.machine import busy_cores, installed_version
 from scalelab.core.paths import make_folder
 from scalelab.core.processes import run
 from scalelab.core.records import RecordStore, RunRecord, metric
@@ -126,11 +127,18 @@ def _run_point(
         own["record_path"] = str(written)
     given.write_text(json.dumps({**point.parameters, **own}), encoding="utf-8")
     command = [sys.executable, "-m", "scalelab.bench.execute", str(point.notebook), str(executed), str(given)]
+    busy_before = busy_cores()
     started_s = time.monotonic()
     try:
-        finished = run(
-            command, timeout_s=point.timeout_s, memory_bytes=point.memory_bytes, on_poll=watcher.tick
-        )
+        # a point that is killed (limit, Ctrl-C) removes nothing itself: queues, plans, sockets
+        with tempfile.TemporaryDirectory(prefix="scalelab-point-", ignore_cleanup_errors=True) as temporary:
+            finished = run(
+                command,
+                timeout_s=point.timeout_s,
+                memory_bytes=point.memory_bytes,
+                env=dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary),
+                on_poll=watcher.tick,
+            )
         if finished.returncode != 0:
             raise RunFailed(_reason(finished.output))
         records = RecordStore(written).read()
@@ -151,7 +159,7 @@ def _run_point(
                 subject=f"{suite.name}/{point.name}",
                 parameters={**record.parameters, **point.parameters},
                 metrics=(*record.metrics, *spent),
-                notes={**record.notes, "title": point.title, "key": key},
+                notes={**record.notes, "title": point.title, "key": key, "busy_cores_before": busy_before},
             )
         )
     written.unlink()

@@ -29,6 +29,12 @@ def knee_metrics(knee: Any) -> list[Metric]:
     return found
 
 
+def knee_note(knee: Any) -> dict[str, Any]:
+    """Return how far the knee can be trusted, as JSON values for a record's notes."""
+    names = ("is_confirmed", "is_lower_bound", "generator_limited", "elapsed_s")
+    return {name: getattr(knee, name) for name in names}
+
+
 def burst_note(burst: Any) -> dict[str, Any]:
     """Return what became of the requests of a burst, as JSON values for a record's notes."""
     names = ("offered", "accepted", "answered", "refused", "failed", "lost", "answered_with_error")

@@ -65,6 +65,13 @@ def usable_memory() -> int:
     return total
 
 
+def busy_cores(seconds: float = 0.5) -> float:
+    """Return how many cores are busy now with other work, looking for `seconds` [s]."""
+    import psutil
+
+    return round(psutil.cpu_percent(seconds) / 100 * (psutil.cpu_count() or 1), 2)
+
+
 def installed_version(package: str) -> str | None:
     """Return the version of an installed distribution without importing it, or None."""
     try:

@@ -23,8 +23,14 @@ def shipped(name: str) -> Path:
 
 
 def runs_folder() -> Path:
-    """Return the folder for results: ``$SCALELAB_RUNS``, or ``runs`` in the current folder."""
-    folder = Path(os.environ.get("SCALELAB_RUNS", "runs")).resolve()
+    """Return the folder for results: ``$SCALELAB_RUNS``, else ``runs`` in the checkout or the current folder.
+
+    Anywhere inside a checkout it is the checkout's: a notebook runs in its own folder, and must find what
+    the command line made from the top.
+    """
+    home = _PACKAGE.parent
+    in_checkout = (home / "pyproject.toml").exists() and Path.cwd().is_relative_to(home)
+    folder = Path(os.environ.get("SCALELAB_RUNS") or (home / "runs" if in_checkout else "runs")).resolve()
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file", hint="set SCALELAB_RUNS to a folder for results")
     return folder

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -38,7 +39,7 @@ class Metric:
         return len(self.values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunRecord:
     """What was run, where, with which parameters, and what came out (DESIGN, section 2)."""
 
@@ -56,6 +57,17 @@ class RunRecord:
     when: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     schema: int = SCHEMA_VERSION
+
+    def __repr__(self) -> str:
+        """Show what a person wants to see of it: claims and metrics, a line each, many values as a median."""
+        lines = [f"{self.subject}: {self.status}"]
+        for claim in self.notes.get("claims", ()):
+            lines.append(f"  {claim['verdict']}: {claim['claim']} ({claim['detail']})")
+        for metric in self.metrics:
+            spread = "" if metric.n == 1 else f"  (median of {metric.n})"
+            middle = statistics.median(metric.values) if metric.n else math.nan
+            lines.append(f"  {metric.name:<18} {middle:,.6g} {metric.unit}{spread}")
+        return "\n".join(lines)
 
     def metric(self, name: str) -> Metric:
         """Return the metric called `name`.

@@ -261,8 +261,8 @@ class Search:
             rate *= 0.9
             if self.clock() > self.deadline_s + 2 * self.confirm_s:
                 break
-        passed = [p.rate_per_s for p in self.points if p.verdict is Verdict.PASS and p.rate_per_s <= rate]
-        return max(passed, default=0.0), False
+        passed = [p.rate_per_s for p in self.points if p.verdict is Verdict.PASS]
+        return max((r for r in passed if r <= rate), default=min(passed, default=0.0)), False
 
     def _try(self, rate: float, length_s: float, phase: str) -> Verdict:
         result = self.measure(rate, length_s, len(self.points))

@@ -112,7 +112,13 @@ def run_ddp(
     need_installed(["torch"], extra="torch")
     (folder / "config.json").write_text(json.dumps(asdict(config)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
-    command += [f"--nproc-per-node={config.processes}", "-m", "scalelab.train.ddp_rank", str(folder)]
+    command += [
+        f"--log-dir={folder / 'logs'}",
+        f"--nproc-per-node={config.processes}",
+        "-m",
+        "scalelab.train.ddp_rank",
+        str(folder),
+    ]
     try:
         finished = processes.run(command, timeout_s=config.timeout_s, env=_environment(), on_poll=on_poll)
     except RunFailed as error:
