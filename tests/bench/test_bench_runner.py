@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -92,7 +93,8 @@ def folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_broken_point_is_recorded_and_a_second_run_repeats_only_what_is_not_done(folder):
+def test_a_broken_point_is_recorded_and_a_second_run_repeats_only_what_is_not_done(folder, monkeypatch):
+    monkeypatch.setattr("scalelab.bench.runner._code_hash", lambda: "as it stands")  # edits count
     out, watcher = folder / "out", Watcher()
     first = run_suite(load_suite(folder / "suite.toml"), out, watcher=watcher)
     assert first.statuses == {"first": "done", "broken": "failed", "after-broken": "skipped", "last": "done"}
@@ -118,14 +120,19 @@ def test_a_broken_point_is_recorded_and_a_second_run_repeats_only_what_is_not_do
 @pytest.mark.slow
 def test_a_point_over_its_time_is_a_failed_record(folder):
     source = json.loads((folder / "n.ipynb").read_text())
-    source["cells"][1]["source"] = "import threading\nthreading.Event().wait()"
+    source["cells"][1]["source"] = (
+        "import pathlib, tempfile, threading\n"
+        f"pathlib.Path({str(folder / 'made')!r}).write_text(tempfile.mkdtemp())\n"
+        "threading.Event().wait()"
+    )
     (folder / "n.ipynb").write_text(json.dumps(source))
-    text = '[[point]]\nname = "endless"\nnotebook = "n.ipynb"\ntimeout_s = 4\n'
+    text = '[[point]]\nname = "endless"\nnotebook = "n.ipynb"\ntimeout_s = 12\n'
     (folder / "suite.toml").write_text(text)
     watcher = Watcher()
     result = run_suite(load_suite(folder / "suite.toml"), folder / "out", watcher=watcher)
     assert result.statuses == {"endless": "failed"}
-    assert "did not finish in 4.00 s" in watcher.details["endless"]
+    assert "did not finish in 12.0 s" in watcher.details["endless"]
+    assert not Path((folder / "made").read_text()).exists(), "what it left in the folder for temporary files"
 
 
 @pytest.mark.slow
