@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
@@ -90,8 +90,8 @@ def new_app(title: str, *, paths: tuple[str, ...], **options: Any) -> FastAPI:
         return {"alive": True}
 
     @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
-    async def docs() -> str:
-        return render_page(document())
+    async def docs(request: Request) -> str:
+        return render_page(document(), str(request.base_url).rstrip("/"))
 
     @app.exception_handler(Problem)
     async def problem(_: Any, error: Problem) -> Any:

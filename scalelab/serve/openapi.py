@@ -6,9 +6,16 @@ import html
 import json
 from typing import Any
 
-from scalelab.serve.protocol import IMAGE_BYTES, IMAGE_SHAPE, MAX_WAIT_S, STATUSES
+from scalelab.serve.protocol import IMAGE_BYTES, IMAGE_SHAPE, MAX_DEADLINE_S, MAX_WAIT_S, STATUSES
+from scalelab.serve.settings import StackSettings
 
-_RESULT = {"pin": "560001", "digits": [5, 6, 0, 0, 0, 1], "confidence": 0.93, "district": "Bengaluru"}
+_RESULT = {
+    "pin": "560001",
+    "digits": [5, 6, 0, 0, 0, 1],
+    "confidence": 0.93,
+    "district": "Bengaluru",
+    "state": "Karnataka",
+}
 _TASK_ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 _DONE = {"task_id": _TASK_ID, "status": "done", "result": _RESULT, "batch": 4, "attempts": 1}
 _TASK = {
@@ -45,7 +52,12 @@ _DEADLINE = {
     "name": "deadline_s",
     "in": "query",
     "description": "after so many seconds in the queue the task is dropped",
-    "schema": {"type": "number", "exclusiveMinimum": 0},
+    "schema": {
+        "type": "number",
+        "minimum": 0.001,
+        "maximum": MAX_DEADLINE_S,
+        "default": StackSettings.deadline_s,
+    },
 }
 _KEY = {
     "name": "Idempotency-Key",
@@ -56,18 +68,26 @@ _KEY = {
 _BODY = {
     "required": True,
     "content": {
+        "image/png": {
+            "schema": {
+                "type": "string",
+                "format": "binary",
+                "description": f"a PNG of {IMAGE_SHAPE[1]} x {IMAGE_SHAPE[0]} pixels, light ink on black",
+            }
+        },
         "application/octet-stream": {
             "schema": {
                 "type": "string",
                 "format": "binary",
+                "description": f"{IMAGE_BYTES} raw bytes, row by row",
                 "minLength": IMAGE_BYTES,
                 "maxLength": IMAGE_BYTES,
             }
         },
-        "image/png": {"schema": {"type": "string", "format": "binary"}},
         "application/json": {
             "schema": {
                 "type": "object",
+                "description": f'{{"image": "<base64 of a PNG or of {IMAGE_BYTES} raw bytes>"}}',
                 "required": ["image"],
                 "additionalProperties": False,
                 "properties": {"image": {"type": "string", "format": "byte"}},
@@ -81,7 +101,7 @@ _WHY = {
     404: "no such task, or its result expired",
     413: "the body is too large",
     415: "the content type is not understood",
-    422: f"no image of {IMAGE_SHAPE[0]} x {IMAGE_SHAPE[1]}, or a key that was used for another one",
+    422: f"no image of {IMAGE_SHAPE[0]} x {IMAGE_SHAPE[1]}, dark ink on light paper, or a used key",
     429: "the queue is full: see Retry-After",
     503: "the broker is away: see Retry-After",
 }
@@ -103,7 +123,7 @@ def _answers(*problems: int, **good: tuple[str, Any]) -> dict[str, Any]:
 
 _POST = {
     "summary": "Read a PIN code",
-    "description": f"{IMAGE_SHAPE[0]} x {IMAGE_SHAPE[1]} pixels, 0 = paper, 255 = ink.",
+    "description": f"{IMAGE_SHAPE[0]} rows of {IMAGE_SHAPE[1]} pixels, 0 = paper, 255 = ink.",
     "parameters": [_WAIT, _DEADLINE, _KEY],
     "requestBody": _BODY,
     "responses": _answers(
@@ -135,6 +155,7 @@ _GET = {
 }
 _NAIVE = {
     "summary": "Read a PIN code in this very process",
+    "description": _POST["description"],
     "requestBody": _BODY,
     "responses": _answers(400, 413, 415, 422, _200=("the answer", {"result": _RESULT})),
 }
@@ -146,11 +167,23 @@ HOT_PATHS = {
 """name -> path, method, operation; merged into what FastAPI knows of its own routes"""
 
 
-def render_page(document: dict[str, Any]) -> str:
-    """Return the OpenAPI document as one HTML page without scripts, styles or fonts from elsewhere."""
+def curl_line(url: str, file: str = "image.png") -> str:
+    """Return the command that sends a PNG, or the raw bytes of another `file`, to the service at `url`.
+
+    Double quotes, since Windows knows no others.
+    """
+    kind = "image/png" if file.endswith(".png") else "application/octet-stream"
+    return f'curl --data-binary "@{file}" -H "Content-Type: {kind}" "{url}/v1/pins?wait_s=5"'
+
+
+def render_page(document: dict[str, Any], url: str) -> str:
+    """Return the OpenAPI document of the service at `url` as one HTML page that fetches nothing."""
+    title = html.escape(document["info"]["title"])
+    make, send = "scalelab data image --out image.png", html.escape(curl_line(url))
     parts = [
-        f"<h1>{html.escape(document['info']['title'])}</h1>",
-        '<p><a href="/openapi.json">OpenAPI</a></p>',
+        f"<h1>{title}</h1>",
+        f"<h2>Try it</h2><pre>{make}\n{send}</pre>",
+        '<p>For programs: <a href="/openapi.json">OpenAPI</a></p>',
     ]
     # the work first, then health and numbers
     for path, operations in sorted(
@@ -162,25 +195,43 @@ def render_page(document: dict[str, Any]) -> str:
             said = f"{summary}{'' if summary.endswith('?') else '.'} {_text(operation)}"
             parts.append(f"<p>{html.escape(said)}</p><table>")
             for parameter in operation.get("parameters", []):
-                parts.append(_row(f"{parameter['in']} {parameter['name']}", _text(parameter)))
-            for kind in operation.get("requestBody", {}).get("content", {}):
-                parts.append(_row("body", kind))
+                said = _text(parameter) + _limits(parameter["schema"])
+                parts.append(_row(f"{parameter['in']} {parameter['name']}", said))
+            for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+                parts.append(_row(f"body {kind}", _text(content["schema"])))
             for status, answer in sorted(operation["responses"].items()):
                 content = next(iter(answer.get("content", {}).values()), {})
                 example = f": {json.dumps(content['example'])}" if "example" in content else ""
                 parts.append(_row(status, answer["description"] + example))
             parts.append("</table>")
     body = "\n".join(parts)
-    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>API</title>
-<style>body{{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
-th{{text-align:left;vertical-align:top;padding-right:1rem;white-space:nowrap}}td{{overflow-wrap:anywhere}}</style>
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}: API</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<style>:root{{color-scheme:light dark}}
+body{{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
+h1,h2,p,td{{overflow-wrap:anywhere}}
+pre{{white-space:pre-wrap;overflow-wrap:anywhere;padding:.8rem;border:1px solid #8888;border-radius:.3rem}}
+th{{text-align:left;vertical-align:top;padding-right:1rem;white-space:nowrap}}
+@media (max-width:40rem){{th,td{{display:block}}td{{padding-bottom:.5rem}}}}</style>
 {body}
-<h2>Try it</h2><pre>curl --data-binary @image.png -H 'Content-Type: image/png' 'http://HOST:PORT/v1/pins?wait_s=1'</pre>
 </html>"""
 
 
 def _text(described: dict[str, Any]) -> str:
     return str(described.get("description", ""))
+
+
+def _limits(schema: dict[str, Any]) -> str:
+    """Return what a value may be, as it stands in brackets behind the description."""
+    said = []
+    if "maximum" in schema:
+        said.append(f"{schema['minimum']:g} to {schema['maximum']:g}")
+    if "maxLength" in schema:
+        said.append(f"at most {schema['maxLength']} characters")
+    if "default" in schema:
+        said.append(f"default {schema['default']:g}")
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _row(name: str, text: str) -> str:

@@ -35,6 +35,7 @@ CONTENT_TYPES = ("image/png", "application/octet-stream", "application/json")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 _HEADER = struct.Struct(">16sIB")
+_DARK = bytes(range(128))
 
 
 class Problem(ScalelabError):
@@ -264,7 +265,7 @@ def _decode_png(content: bytes) -> bytes:
                     f"the PNG has mode {picture.mode!r}",
                     hint=f"save it as one of {', '.join(_PNG_MODES)}",
                 )
-            return picture.convert("L").tobytes()
+            pixels = picture.convert("L").tobytes()
     except Problem:
         raise
     except Exception as error:  # Pillow raises many kinds for torn files; each of them is the sender's
@@ -273,3 +274,17 @@ def _decode_png(content: bytes) -> bytes:
             f"the body is no readable PNG: {type(error).__name__}: {str(error)[:100]}",
             hint="open the file in a viewer; send it with content type image/png",
         ) from None
+    if _has_bright_border(pixels):
+        raise Problem(
+            422,
+            "the PNG looks like dark ink on light paper: more than half of its border is brighter than 127",
+            hint="send it inverted, 0 = paper and 255 = ink: PIL.ImageOps.invert(picture.convert('L'))",
+        )
+    return pixels
+
+
+def _has_bright_border(pixels: bytes) -> bool:
+    """Tell whether the median of the border is over 127: a reader answers such a picture with nonsense."""
+    columns = IMAGE_SHAPE[1]
+    border = pixels[:columns] + pixels[-columns:] + pixels[::columns] + pixels[columns - 1 :: columns]
+    return 2 * len(border.translate(None, delete=_DARK)) > len(border)

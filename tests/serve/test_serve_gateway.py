@@ -346,9 +346,39 @@ def test_the_documents_hold_the_hot_path_and_fetch_nothing_from_elsewhere(serve)
         assert "get" in document["paths"]["/v1/pins/{task_id}"]
         _, _, page = await client.request("GET", "/docs")
         assert b"/v1/pins/{task_id}" in page
-        assert b"http://" not in page.replace(b"http://HOST:PORT", b"")
+        assert b"http://" not in page.replace(b"http://test/v1/pins?wait_s=5", b"")
         assert b"https://" not in page
         assert b"<script" not in page
+
+    serve(work)
+
+
+def test_the_page_begins_with_a_command_for_the_address_it_was_asked_at(serve):
+    async def work(client, broker):
+        _, _, page = await client.request("GET", "/docs", headers=[("host", "pins.example:81")])
+        assert b"&quot;http://pins.example:81/v1/pins?wait_s=5&quot;" in page
+        assert page.index(b"curl") < page.index(b"POST /v1/pins")
+
+    serve(work)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "0 to 30, default 0",
+        "0.001 to 3600, default 600",
+        "at most 200 characters",
+        "body image/png</th><td>a PNG of 168 x 28 pixels",
+        "body application/octet-stream</th><td>4704 raw bytes",
+        "&quot;image&quot;: &quot;&lt;base64 of a PNG",
+        "&quot;state&quot;: &quot;Karnataka&quot;",
+        '<meta name="viewport"',
+    ],
+)
+def test_the_page_tells_formats_limits_and_defaults(serve, said):
+    async def work(client, broker):
+        _, _, page = await client.request("GET", "/docs")
+        assert said in page.decode()
 
     serve(work)
 

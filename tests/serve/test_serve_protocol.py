@@ -54,6 +54,28 @@ def test_every_common_kind_of_png_is_read(mode):
     assert len(parse_image("image/png", png(mode=mode))) == IMAGE_BYTES
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_dark_ink_on_light_paper_is_refused_and_told_to_be_inverted(mode):
+    picture = Image.new("L", (168, 28), 255)
+    picture.paste(0, (10, 0, 40, 28))  # a stroke may reach the border
+    file = BytesIO()
+    picture.convert(mode).save(file, "PNG")
+    as_json = json.dumps({"image": base64.b64encode(file.getvalue()).decode()}).encode()
+    for kind, body in (("image/png", file.getvalue()), ("application/json", as_json)):
+        problem = refused(kind, body)
+        assert (problem.status, "dark ink on light paper" in problem.message) == (422, True)
+        assert "invert" in problem.hint
+
+
+@pytest.mark.parametrize(("level", "is_read"), [(127, True), (128, False)])
+def test_a_border_is_light_from_the_middle_of_the_scale(level, is_read):
+    body = png(data=bytes([level]) * IMAGE_BYTES)
+    if is_read:
+        assert parse_image("image/png", body) == bytes([level]) * IMAGE_BYTES
+    else:
+        refused("image/png", body)
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "status", "named"),
     [
