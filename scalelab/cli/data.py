@@ -1,4 +1,4 @@
-"""``scalelab data verify | list | card | show``: the data that ship with ScaleLab."""
+"""``scalelab data verify | list | card | show | image``: the data that ship with ScaleLab."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 @click.group()
 def data() -> None:
-    """Check, describe and show the data: real digits, PIN codes that exist."""
+    """Check, describe and draw the data: digits and real PIN codes."""
 
 
 @data.command()
@@ -59,15 +59,49 @@ def card() -> None:
 )
 def show(n: int, split: str, seed: int, out: Path | None) -> None:
     """Draw a sheet of PIN code images, as a person would see them."""
-    from scalelab.core.errors import ConfigError
     from scalelab.core.paths import runs_folder
     from scalelab.data import compose_pins, contact_sheet
 
-    picture = contact_sheet(compose_pins(n, split, seed))
     path = out or runs_folder() / "pins.png"
+    _write(path, contact_sheet(compose_pins(n, split, seed)))
+    click.echo(f"{path}: {n} images of the {split} split, seed {seed}")
+
+
+@data.command()
+@click.option("--split", default="test", show_default=True, help="train, val or test.")
+@click.option("--seed", default=0, show_default=True, help="Another seed, another image.")
+@click.option(
+    "--out",
+    default="image.png",
+    show_default=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write: .png, or .bin for the 4704 raw bytes.",
+)
+def image(split: str, seed: int, out: Path) -> None:
+    """Write one image as the service wants it, and say how to send it."""
+    from scalelab.core.errors import ConfigError
+    from scalelab.data import compose_pins, to_png
+    from scalelab.serve.openapi import curl_line
+    from scalelab.serve.stack import default_folder
+    from scalelab.serve.state import running
+
+    if out.suffix not in (".png", ".bin"):
+        raise ConfigError(f"{out} is neither .png nor .bin", hint="try --out image.png")
+    sample = compose_pins(1, split, seed)
+    _write(out, to_png(sample.images[0]) if out.suffix == ".png" else sample.images[0].tobytes())
+    pin = "".join(map(str, sample.labels[0]))
+    click.echo(f"{out}: PIN {pin}, {split} split, seed {seed}; 0 = paper, 255 = ink")
+    state = running(default_folder())
+    if state is None:
+        click.echo("no service runs here: scalelab serve up; then, with the port that it tells:")
+    click.echo(curl_line(state.url if state else "http://127.0.0.1:PORT", str(out)))
+
+
+def _write(path: Path, content: bytes) -> None:
+    from scalelab.core.errors import ConfigError
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture)
+        path.write_bytes(content)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}", hint="give another --out") from None
-    click.echo(f"{path}: {n} images of the {split} split, seed {seed}")
