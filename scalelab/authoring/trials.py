@@ -98,7 +98,7 @@ def _run_cells(
         if cell.task:
             pieces = [answers[cell.task].context] if with_context and cell.task in answers else []
             pieces.append(texts[cell.task])
-        elif cell.kind == "code" and not cell.check:
+        elif cell.kind == "code" and not cell.check and (with_context or not cell.is_solution_only):
             pieces = _definitions(source, cell)
         else:
             continue
@@ -106,6 +106,8 @@ def _run_cells(
             try:
                 exec(compile(piece, f"<cell {cell.number}>", "exec"), namespace)
             except (Exception, SystemExit) as error:
+                if isinstance(error, NameError) and not cell.task:
+                    continue  # made of what a cell would have computed: left out like that
                 what = f"{type(error).__name__}: {error}"
                 raised[cell.task or str(cell.number)] = f"cell {cell.number} raised {what}"
     return namespace, raised
