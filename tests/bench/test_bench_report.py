@@ -81,3 +81,11 @@ def test_a_folder_without_records_says_what_to_run(tmp_path):
 def test_the_front_holds_what_no_other_beats_in_both():
     assert pareto_front([(1, 90), (2, 95), (3, 94), (1, 80)]) == [0, 1]
     assert pareto_front([(1, 90), (1, 90)]) == [0, 1]
+
+
+@pytest.mark.parametrize(("busy", "warns"), [(1.7, True), (0.0, False)])
+def test_the_page_warns_when_other_work_kept_the_machine_busy(folder, busy, warns):
+    RecordStore(folder / "records.jsonl").append(record("late", busy_cores_before=busy))
+    page = build_report(folder).read_text(encoding="utf-8")
+    assert ("Other work kept this machine busy" in page) == warns
+    assert f"{busy:.1f} of 2" in page

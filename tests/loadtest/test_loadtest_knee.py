@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from scalelab.core.errors import ConfigError
+from scalelab.core.errors import ConfigError, RunFailed
 from scalelab.core.stats import Verdict
 from scalelab.loadtest import LatencyHistogram, LoadResult, Target, find_knee
 from scalelab.loadtest.knee import Search
@@ -136,3 +136,24 @@ def test_the_curve_is_sorted_by_rate():
 def test_settings_that_cannot_work_are_named(options, named):
     with pytest.raises(ConfigError, match=named):
         find_knee(Target("http://127.0.0.1:9"), **options)
+
+
+def test_a_rate_that_passed_is_reported_even_if_no_longer_window_confirms_it():
+    service = Service(capacity=115)
+    calls = []
+
+    def measure(rate, length_s, draw):
+        calls.append(rate)
+        service.now_s += length_s + 1.5
+        return window(rate, p95_s=0.05 if length_s < 6 and rate <= 100 else 10.0)
+
+    found = find(service, 80, measure=measure, budget_s=30.0)
+    assert found.rate_per_s > 0
+    assert not found.is_confirmed
+
+
+def test_the_held_rate_of_a_service_that_holds_none_is_an_error_with_the_lowest_rate_tried():
+    service = Service(capacity=1)
+    found = find(service, 64, measure=lambda rate, length_s, draw: window(rate, p95_s=10.0))
+    with pytest.raises(RunFailed, match=r"not even .* requests a second"):
+        _ = found.held_rate_per_s

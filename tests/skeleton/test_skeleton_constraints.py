@@ -6,10 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 if sys.version_info >= (3, 11):
@@ -88,3 +90,26 @@ def test_make_without_a_target_lists_every_target():
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True).stdout
     for target in targets[1].split():
         assert f"make {target} " in shown
+
+
+def test_every_pin_runs_on_the_first_release_of_each_python_that_its_marker_admits():
+    """A pin that wants 3.11.5 under a marker for 3.11 sends pip backtracking for ever on 3.11.2."""
+    checked, wrong = 0, []
+    for pin in PINS:
+        try:
+            found = metadata.distribution(pin.name)
+        except metadata.PackageNotFoundError:
+            continue
+        if str(pin.specifier) != f"=={found.version}" or not found.metadata.get("Requires-Python"):
+            continue
+        wanted = SpecifierSet(found.metadata["Requires-Python"])
+        for minor in MINOR_VERSIONS:
+            full = f"{minor}.0"
+            admits = pin.marker is None or pin.marker.evaluate(
+                {"python_version": minor, "python_full_version": full}
+            )
+            checked += admits
+            if admits and full not in wanted:
+                wrong.append(f"{pin} needs Python {wanted}, not {full}")
+    assert checked > 200
+    assert not wrong
