@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,9 +62,8 @@ def start(number: str, folder: Path | None, opens: bool) -> None:
     """Copy the notebook of lab NUMBER into a folder of yours and open it."""
     from scalelab.classroom.catalog import find_lab
     from scalelab.classroom.copies import start_copy
+    from scalelab.classroom.jupyterlab import lab_command
     from scalelab.classroom.ledger import Ledger
-    from scalelab.core.errors import MissingDependency
-    from scalelab.core.lazy import is_installed
 
     info = find_lab(number)
     path, is_new = start_copy(info, folder)
@@ -74,10 +74,12 @@ def start(number: str, folder: Path | None, opens: bool) -> None:
     if not opens:
         click.echo(f"Open it with: jupyter lab {path}")
         return
-    if not is_installed("jupyterlab"):
-        raise MissingDependency("JupyterLab is not installed", hint='pip install "scalelab[lab]"')
+    command, variables = lab_command(path)
     click.echo("JupyterLab opens in your browser; Ctrl-C here ends it.")
-    raise SystemExit(subprocess.call([sys.executable, "-m", "jupyterlab", str(path)]))
+    environment = {**os.environ, **variables}
+    if sys.platform == "win32":
+        raise SystemExit(subprocess.call(command, env=environment))
+    os.execve(command[0], command, environment)  # Ctrl-C is JupyterLab's own: it asks before it ends
 
 
 @lab.command()

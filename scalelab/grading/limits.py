@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -100,5 +102,27 @@ class _Tail(io.TextIOBase):
 def printed() -> Iterator[_Tail]:
     """Catch what is printed, to stderr too: nbgrader gives no points to a check cell that writes there."""
     tail = _Tail()
-    with contextlib.redirect_stdout(tail), contextlib.redirect_stderr(tail):  # type: ignore[type-var]
+    with (
+        _logged_to(tail),
+        contextlib.redirect_stdout(tail),  # type: ignore[type-var]
+        contextlib.redirect_stderr(tail),  # type: ignore[type-var]
+    ):
         yield tail
+
+
+@contextlib.contextmanager
+def _logged_to(tail: _Tail) -> Iterator[None]:
+    """Log to `tail` too: a handler that an earlier cell set up holds the old stderr itself."""
+    streams = (sys.stdout, sys.stderr)
+    handlers = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream in streams
+    ]
+    before = [handler.setStream(tail) for handler in handlers]
+    try:
+        yield
+    finally:
+        for handler, stream in zip(handlers, before, strict=True):
+            if stream is not None:
+                handler.setStream(stream)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from scalelab.classroom import watching
+from scalelab.classroom.jupyterlab import lab_command
 from scalelab.cli import main
 
 
@@ -49,6 +52,24 @@ def test_start_copies_once_and_never_overwrites(run, tmp_path):
 def test_start_takes_a_folder(run, tmp_path):
     run("start", "3", "--no-open", "--folder", str(tmp_path / "elsewhere"))
     assert (tmp_path / "elsewhere" / "lab.ipynb").exists()
+
+
+def test_jupyterlab_opens_on_the_notebook_itself_and_asks_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/mine")
+    command, variables = lab_command(tmp_path / "lab.ipynb")
+    assert command[1:5] == ["-m", "jupyterlab", "--notebook-dir", str(tmp_path)]
+    assert "--LabApp.default_url=/lab/tree/lab.ipynb" in command
+    mine, ours = variables["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+    assert mine == "/mine"
+    settings = json.loads((Path(ours) / "labconfig" / "default_setting_overrides.json").read_text())
+    assert settings["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
+
+
+def test_without_jupyterlab_start_says_what_brings_it(run, monkeypatch):
+    monkeypatch.setattr("scalelab.classroom.jupyterlab.is_installed", lambda package: False)
+    code, output = run("start", "3")
+    assert code == 2
+    assert 'pip install "scalelab[lab]"' in output
 
 
 def test_reset_keeps_a_backup_each_time(run, tmp_path, labs):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 
 import pytest
@@ -122,6 +124,21 @@ def test_what_an_answer_prints_is_kept_and_does_not_reach_the_cell(capsys):
     assert capsys.readouterr() == ("", "")
     assert result.output.endswith("end\n")
     assert len(result.output) <= 4000
+
+
+def test_what_an_answer_logs_does_not_reach_the_cell_either(capsys):
+    handler = logging.StreamHandler(sys.stderr)
+    logging.getLogger().addHandler(handler)
+    try:
+        result = attempt(
+            weights_follow_tokens, "import logging\ndef weights(n): logging.getLogger().error('careful')"
+        )
+        assert capsys.readouterr() == ("", "")
+        assert "careful" in result.output
+        logging.getLogger().error("as before")
+        assert capsys.readouterr().err == "as before\n"
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def test_ctrl_c_is_the_learners_and_passes_through():
