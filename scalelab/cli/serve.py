@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from scalelab.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from scalelab.serve.settings import StackSettings
@@ -14,11 +17,13 @@ if TYPE_CHECKING:
 
 @click.group()
 def serve() -> None:
-    """Run the reader as a service: gateway, broker and workers, or the naive app."""
+    """Run the reader as a service: gateway, broker and workers."""
 
 
 @serve.command()
-@click.option("--model-path", required=True, type=click.Path(path_type=Path), help="Model file to serve.")
+@click.option(
+    "--model-path", type=click.Path(path_type=Path), help="Model file to serve.  [default: the demo's]"
+)
 @click.option("--model", help="Factory that loads it, MODULE:FACTORY.  [default: the PIN reader's]")
 @click.option("--workers", default=1, show_default=True, help="Worker processes.")
 @click.option("--threads", default=1, show_default=True, help="Threads of the model in each worker.")
@@ -32,7 +37,7 @@ def serve() -> None:
 @click.option("--naive", is_flag=True, help="Model inside the web server, nothing else: the baseline.")
 @click.option("--detach", is_flag=True, help="Return when it is ready; `scalelab serve down` ends it.")
 def up(
-    model_path: Path,
+    model_path: Path | None,
     model: str | None,
     workers: int,
     threads: int,
@@ -44,7 +49,10 @@ def up(
     naive: bool,
     detach: bool,
 ) -> None:
-    """Start the service; Ctrl-C ends all of it."""
+    """Start the service; Ctrl-C ends all of it.
+
+    If it runs already with the same settings, say so; exit code 2 if it runs with others.
+    """
     from scalelab.core.paths import make_folder
     from scalelab.serve.batching import BatchPolicy
     from scalelab.serve.broker import BrokerLimits
@@ -53,8 +61,10 @@ def up(
     from scalelab.serve.stack import default_folder, start_stack
     from scalelab.serve.state import clean_stale
 
+    running_model = _running_model(default_folder())
+    path = model_path or running_model or _default_model(model)
     settings = StackSettings(
-        model_path=str(model_path.resolve()),
+        model_path=str(path.resolve()),
         model=model or DEFAULT_MODEL,
         workers=workers,
         threads=threads,
@@ -66,13 +76,16 @@ def up(
     )
     settings.check(broker)
     folder = make_folder(default_folder())
-    if _say_if_running(folder):
+    if _say_if_running(folder, settings, broker):
         return
+    if model_path is None:
+        click.echo(f"model     {path}")
     if cleaned := clean_stale(folder):
         click.echo(cleaned, err=True)
     if detach:
         stack = start_stack(settings, folder=folder, broker=broker, detached=True)
         _show(stack.state())
+        _show_first_request(stack.state())
         click.echo("end it with: scalelab serve down")
     else:
         _run_here(settings, folder, broker)
@@ -104,7 +117,7 @@ def status() -> None:
 
 @serve.command()
 def down() -> None:
-    """End the service; queued tasks stay in its journal for the next `up`."""
+    """End the service; queued tasks stay for the next `up`."""
     from scalelab.serve.stack import Stack, default_folder
     from scalelab.serve.state import clean_stale, running
 
@@ -127,7 +140,7 @@ def _run_here(settings: StackSettings, folder: Path, broker: str) -> None:
 
     lock = take_lock(folder)
     if lock is None:  # another `up` was faster by a moment
-        if not _say_if_running(folder):
+        if not _say_if_running(folder, settings, broker):
             raise RunFailed(
                 f"another process uses {folder}", hint="it may be starting: try again in a moment"
             )
@@ -142,20 +155,100 @@ def _run_here(settings: StackSettings, folder: Path, broker: str) -> None:
     click.echo("ended; nothing is left running", err=True)
 
 
-def _say_if_running(folder: Path) -> bool:
+def _running_model(folder: Path) -> Path | None:
+    """Return the model of the stack that runs, so that a plain `up` asks for no other one."""
+    from scalelab.serve.state import running
+
+    settings = _settings_in(folder) if running(folder) is not None else None
+    return None if settings is None else Path(settings.model_path)
+
+
+def _default_model(model: str | None) -> Path:
+    from scalelab.core.paths import runs_folder
+
+    if model is not None:
+        raise ConfigError(f"--model {model} has no file to load", hint="add --model-path FILE")
+    folder = runs_folder() / "demo" / "artifacts"
+    for name in ("reader-int8.onnx", "reader.onnx"):
+        if (folder / name).is_file():
+            return folder / name
+    raise ConfigError(
+        f"there is no model to serve: {folder} has none",
+        hint="`scalelab demo` makes one (--tier tiny: 2 minutes); or `scalelab train`, "
+        "then add --model-path runs/reader.safetensors",
+    )
+
+
+def _settings_in(folder: Path) -> StackSettings | None:
+    from scalelab.serve.settings import StackSettings
+
+    try:
+        return StackSettings.read(folder / "settings.json")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _say_if_running(folder: Path, asked: StackSettings, broker: str) -> bool:
+    """Tell whether a stack with these settings runs, and say so.
+
+    Raises:
+        ConfigError: it runs with other settings; the message names each that differs.
+    """
+    from scalelab.serve.broker import shown_url
     from scalelab.serve.state import running
 
     state = running(folder)
     if state is None:
         return False
+    found = _settings_in(folder)
+    differences = ["its settings.json is lost"] if found is None else _differences(found, asked, state)
+    if found is not None and not _is_broker_of(state, broker):
+        differences.append(f"--broker {state.broker} (asked: {shown_url(broker) or 'our own'})")
+    if differences:
+        serves = f" and serves {Path(found.model_path).name}" if found else ""
+        raise ConfigError(
+            f"a stack runs at {state.url}{serves}, with other settings: {', '.join(differences)}",
+            hint="use that one, or end it first: scalelab serve down",
+        )
     _show(state)
-    click.echo("it runs already, nothing was changed; for other settings: scalelab serve down, then up")
+    click.echo("it runs already, nothing was changed")
     return True
+
+
+def _differences(found: StackSettings, asked: StackSettings, state: StackState) -> list[str]:
+    """Return what differs, as "--option value (asked: value)"; port 0 asks for any."""
+    from urllib.parse import urlsplit
+
+    found = replace(found, port=(urlsplit(state.url).port or 0) if asked.port else 0)
+    names = {"policy": "max_batch", "limits": "max_depth"}
+
+    def shown(settings: StackSettings, name: str) -> Any:
+        value = getattr(settings, name)
+        return getattr(value, names[name]) if name in names else value
+
+    return [
+        f"--{names.get(name, name).replace('_', '-')} {shown(found, name)} (asked: {shown(asked, name)})"
+        for name in vars(asked)
+        if getattr(found, name) != getattr(asked, name)
+    ]
+
+
+def _is_broker_of(state: StackState, asked: str) -> bool:
+    from scalelab.serve.broker import shown_url
+
+    return shown_url(asked) == state.broker if asked else not state.broker or "broker" in state.children
 
 
 def _show_foreground(state: StackState) -> None:
     _show(state)
+    _show_first_request(state)
     click.echo("Ctrl-C ends it")
+
+
+def _show_first_request(state: StackState) -> None:
+    from scalelab.serve.openapi import curl_line
+
+    click.echo(f"try it: scalelab data image --out image.png && {curl_line(state.url)}")
 
 
 def _show(state: StackState) -> None:

@@ -145,6 +145,7 @@ _GET = {
         {
             "name": "task_id",
             "in": "path",
+            "description": "as the POST answered it, in its body and in Location",
             "required": True,
             "schema": {"type": "string"},
             "example": _TASK_ID,
@@ -211,7 +212,8 @@ def render_page(document: dict[str, Any], url: str) -> str:
 <style>:root{{color-scheme:light dark}}
 body{{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
 h1,h2,p,td{{overflow-wrap:anywhere}}
-pre{{white-space:pre-wrap;overflow-wrap:anywhere;padding:.8rem;border:1px solid #8888;border-radius:.3rem}}
+pre{{font-size:.9rem;white-space:pre-wrap;overflow-wrap:anywhere;
+ padding:.8rem;border:1px solid #8888;border-radius:.3rem}}
 th{{text-align:left;vertical-align:top;padding-right:1rem;white-space:nowrap}}
 @media (max-width:40rem){{th,td{{display:block}}td{{padding-bottom:.5rem}}}}</style>
 {body}

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from scalelab.cli import main
 from scalelab.core.processes import is_alive
-from scalelab.serve.state import StackState, take_lock
+from scalelab.serve.settings import StackSettings
+from scalelab.serve.state import READY, Child, StackState, take_lock
 
 SERVE = [sys.executable, "-m", "scalelab", "serve"]
 
@@ -103,6 +104,90 @@ def test_a_missing_package_is_named_before_a_process_is_started(up, package, mon
     assert "serve" in result.output.partition("hint: ")[2]
 
 
+@pytest.fixture
+def running_stack(fake_model, tmp_path):
+    """A stack as its files tell of it: two workers at port 4711, on a broker of ours."""
+    folder = tmp_path / "runs" / "serve"
+    with take_lock(folder):
+        StackSettings(**fake_model, workers=2).write(folder / "settings.json")
+        me = Child.of(os.getpid())
+        state = StackState(READY, me, "http://127.0.0.1:4711", "redis://127.0.0.1:1/0", {"broker": me})
+        state.write(folder)
+        yield folder
+
+
+@pytest.mark.parametrize("words", [[], ["--port", "4711"], ["--max-batch", "16"]])
+def test_the_same_settings_again_are_no_error(up, running_stack, words):
+    result = invoke(*up, "--workers", "2", *words)
+    assert result.exit_code == 0, result.output
+    assert "it runs already" in result.output
+
+
+def test_without_a_model_path_the_running_one_is_meant(fake_model, running_stack):
+    result = invoke("up", "--model", fake_model["model"], "--workers", "2")
+    assert (result.exit_code, "it runs already" in result.output) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--workers", "3"], "--workers 2 (asked: 3)"),
+        (["--port", "4712"], "--port 4711 (asked: 4712)"),
+        (["--max-batch", "4"], "--max-batch 16 (asked: 4)"),
+        (["--max-depth", "9"], "--max-depth 20000 (asked: 9)"),
+        (["--naive"], "--naive False (asked: True)"),
+        (["--broker", "redis://me:secret@far/0"], "--broker redis://127.0.0.1:1/0 (asked: redis://me:***@far/0)"),
+        (["--model", "other:make"], "--model serve_fake_model:make (asked: other:make)"),
+    ],
+)  # fmt: skip
+def test_other_settings_than_the_running_ones_are_an_error_that_names_both(up, running_stack, words, said):
+    result = invoke(*up, "--workers", "2", *words)
+    assert result.exit_code == 2
+    assert f"http://127.0.0.1:4711 and serves fake.model, with other settings: {said}\n" in result.output
+    assert "scalelab serve down" in result.output
+    assert "secret" not in result.output
+
+
+def test_a_stack_whose_settings_are_lost_is_not_taken_for_the_same(up, running_stack):
+    (running_stack / "settings.json").unlink()
+    result = invoke(*up)
+    assert (result.exit_code, "settings.json is lost" in result.output) == (2, True)
+
+
+@pytest.fixture
+def started(fake_model, monkeypatch):
+    """Start nothing, and keep what would have been started."""
+    kept = []
+    monkeypatch.setattr("scalelab.cli.serve._run_here", lambda settings, *_: kept.append(settings))
+    return kept
+
+
+@pytest.mark.parametrize("made", [["reader.onnx"], ["reader.onnx", "reader-int8.onnx"]])
+def test_without_a_model_path_the_demos_is_served_and_named(started, tmp_path, made):
+    folder = tmp_path / "runs" / "demo" / "artifacts"
+    folder.mkdir(parents=True)
+    for name in made:
+        (folder / name).write_text("")
+    result = invoke("up")
+    assert result.exit_code == 0, result.output
+    assert started[0].model_path == str(folder / made[-1])
+    assert str(folder / made[-1]) in result.output
+
+
+def test_without_any_model_the_ways_to_one_are_named(started):
+    result = invoke("up")
+    assert result.exit_code == 2
+    assert "there is no model to serve" in result.output
+    assert "scalelab demo" in result.output
+    assert "scalelab train" in result.output
+    assert started == []
+
+
+def test_a_factory_without_a_file_is_refused(started):
+    result = invoke("up", "--model", "mine:make")
+    assert (result.exit_code, "add --model-path FILE" in result.output) == (2, True)
+
+
 @pytest.mark.slow
 def test_a_port_in_use_is_an_error_with_its_number(up):
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -118,8 +203,11 @@ def test_up_status_and_down(up, serve):
     first = serve(*up, "--detach", "--workers", "2")
     assert first.returncode == 0, first.stderr
     assert len(pids(first.stdout)) == 5
-    again = serve(*up)
-    assert again.returncode == 0
+    url = re.search(r"http://[\d.:]+", first.stdout)[0]
+    assert 'try it: scalelab data image --out image.png && curl --data-binary "@image.png"' in first.stdout
+    assert f'"{url}/v1/pins?wait_s=5"' in first.stdout
+    again = serve(*up, "--workers", "2")
+    assert again.returncode == 0, again.stderr
     assert "runs already" in again.stdout
     assert pids(again.stdout) == pids(first.stdout)
     status = serve("status")
