@@ -27,10 +27,11 @@ from scalelab.data import compose_pins
 
 
 def belt_photos(n_parcels, seed, split="train"):
-    """Photograph every parcel twice, the second time one pixel further on; half of the parcels pass at night.
+    """Photograph every parcel twice, one pixel of belt apart; half of the parcels pass at night.
 
-    Returns photos (2n, 28, 168) uint8 with 0 = paper and 255 = ink, digits (2n, 6) uint8, parcel (2n,) int64
-    and is_night (2n,) bool. At night there is half the contrast and six times the grain.
+    Returns photos (2n, 28, 168) uint8 with 0 = paper and 255 = ink, digits (2n, 6) uint8, parcel
+    (2n,) int64 and is_night (2n,) bool. At night there is half the contrast and six times the
+    grain.
     """
     pins = compose_pins(n_parcels, split, seed)
     rng = np.random.default_rng(seed)
@@ -75,7 +76,7 @@ def cut_digits(photos):
 
 
 def new_weights(hidden, rng):
-    """Draw weights (784, hidden), (hidden,), (hidden, 10), (10,), all float32, from the generator `rng`."""
+    """Draw weights (784, hidden), (hidden,), (hidden, 10), (10,) float32 from generator `rng`."""
     first, second = rng.standard_normal((784, hidden)) * 0.05, rng.standard_normal((hidden, 10)) * 0.09
     parts = first, np.zeros(hidden), second, np.zeros(10)
     return [part.astype(np.float32) for part in parts]
@@ -152,7 +153,7 @@ lab.predict("friday", guess=20, low=5, high=50)
 # %%
 lab.predict(
     "codes",
-    "The finished reader gets about 78 of 100 digits right on next week's parcels. "
+    "The finished reader gets about four of five digits right on next week's parcels. "
     "How many of 100 PIN codes are right in all six digits?",
     unit="%",
     range=(0, 100),
@@ -187,10 +188,10 @@ import json
 
 
 def run_settings(changes):
-    """Return all settings of a run: a new dict with everything in DEFAULTS, and `changes` on top.
+    """Return all settings of a run: a new dict of everything in DEFAULTS, `changes` on top.
 
-    changes: dict, some of the names of DEFAULTS with other values. A name that DEFAULTS lacks is refused with
-    a ValueError. DEFAULTS and `changes` themselves stay as they are.
+    changes: dict, some of the names of DEFAULTS with other values. A name that DEFAULTS lacks is
+    refused with a ValueError. DEFAULTS and `changes` themselves stay as they are.
     """
     ### BEGIN SOLUTION
     unknown = sorted(set(changes) - set(DEFAULTS))
@@ -223,11 +224,12 @@ lab.check("settings")
 def split_parcels(parcel, test_share, seed):
     """Deal photos into training and test, parcel by parcel.
 
-    parcel: (N,) int64, the number of the parcel on each photo; a parcel has one photo or several.
-    test_share: share of the PARCELS that goes into the test, above 0 and below 1, rounded to whole parcels.
+    parcel: (N,) int64, the number of the parcel on each photo; one parcel may have several.
+    test_share: share of the PARCELS that goes into the test, above 0 and below 1, rounded to
+    whole parcels.
     seed: int; it alone decides which parcels these are.
-    Returns (train, test), two arrays of row numbers, (n,) int64: each of the N rows is in exactly one of
-    them, and no parcel is in both.
+    Returns (train, test), two arrays of row numbers, (n,) int64: each of the N rows is in
+    exactly one of them, and no parcel is in both.
     """
     ### BEGIN SOLUTION
     rng = np.random.default_rng(seed)
@@ -248,7 +250,8 @@ lab.check("split")
 def pin_accuracy(read, digits):
     """Return (share of digits right, share of PIN codes right), two floats between 0 and 1.
 
-    read, digits: (N, 6) integers, what was read and what is true. A PIN code is right if all six digits are.
+    read, digits: (N, 6) integers, what was read and what is true. A PIN code is right if all six
+    digits are.
     """
     ### BEGIN SOLUTION
     right = np.asarray(read) == np.asarray(digits)
@@ -265,12 +268,13 @@ lab.check("score")
 
 # %% task="run"
 def run_experiment(settings):
-    """Make the photos, split, train, score: everything comes from `settings`, nothing is left behind.
+    """Make the photos, split, train, score: all from `settings`, and nothing is left behind.
 
-    settings: dict with all names of DEFAULTS. Photos come from belt_photos(parcels, seed), the split from
-    split_parcels(parcel, test_share, seed), weights and training from ONE generator made of the seed.
-    Returns {"weights": the four float32 arrays, "digit": share of test digits right, "pin": share of test PIN
-    codes right}.
+    settings: dict with all names of DEFAULTS. Photos come from belt_photos(parcels, seed), the
+    split from split_parcels(parcel, test_share, seed), weights and training from ONE generator
+    made of the seed.
+    Returns {"weights": the four float32 arrays, "digit": share of test digits right, "pin":
+    share of test PIN codes right}.
     """
     ### BEGIN SOLUTION
     photos, digits, parcel, _ = belt_photos(settings["parcels"], settings["seed"])
@@ -296,8 +300,9 @@ lab.check("run")
 def hottest_part(rows):
     """Name the hottest part of a run and what it is worth.
 
-    rows: list of (name, calls, own_s, total_s); seconds. The whole run takes as long as all own_s together.
-    Returns (name of the part with the most own seconds, speed-up of the run if that part took no time).
+    rows: list of (name, calls, own_s, total_s); seconds. The whole run takes as long as all
+    own_s together.
+    Returns (name of the part with the most own seconds, speed-up of the run without that part).
     """
     ### BEGIN SOLUTION
     name, _, own_s, _ = max(rows, key=lambda row: row[2])
@@ -353,7 +358,7 @@ pathlib.Path(__file__).with_name("report.json").write_text(json.dumps(report), e
 
 
 def module_of(names):
-    """Return the source of a module: the newest cell that defines each of `names`, and no history."""
+    """Return the source of a module: the newest cell that defines each name, and no history."""
     newest = {}
     for cell in get_ipython().user_ns["In"]:
         with suppress(SyntaxError):  # a cell that did not run is in the history too
@@ -379,7 +384,7 @@ def run_fresh(source, *arguments):
 
 # %%
 def friday_gap(seed=0):
-    """Run the prototype's cells in both orders, each in a fresh process; return the gap in points."""
+    """Run the prototype in both orders, each in a fresh process; return the gap in points."""
     top, friday = (
         run_fresh(module_of(GIVEN) + "".join(PROTOTYPE[name] for name in order).format(seed=seed))
         for order in (TOP_TO_BOTTOM, FRIDAY)
@@ -412,7 +417,7 @@ lab.measure("friday", friday_gap)
 
 # %%
 def next_week():
-    """Run the module three times; return the share of next week's PIN codes that it reads right, in %."""
+    """Run the module three times; return the share of next week's PIN codes it reads, in %."""
     RUNS[:] = [run_fresh(module_of(GIVEN + YOURS) + FINISH, "{}") for _ in range(3)]
     pins = PINS | {f"module, run {number}": run["pin"] for number, run in enumerate(RUNS, 1)}
     right = np.array(RUNS[0]["right"]).all(axis=1)
@@ -433,7 +438,7 @@ def next_week():
         table=table,
         alt="Bars of the share of PIN codes right: "
         + ", ".join(f"{name} {pin:.0%}" for name, pin in pins.items())
-        + f". A line at {truth:.0%} marks next week; only the module's bars reach just about there.",
+        + f". A line at {truth:.0%} marks next week.",
     )
 
 
@@ -459,7 +464,7 @@ lab.measure("codes", next_week)
 
 # %%
 def training_share():
-    """Profile your module in a fresh process; return the share of train_reader, with all it calls, in %."""
+    """Profile your module in a fresh process; return the share of the training, in %."""
     rows = run_fresh(module_of(GIVEN + YOURS) + FINISH, "{}", "--profile")["rows"]
     run_s = sum(own_s for _, _, own_s, _ in rows)
     name, speedup = hottest_part(rows)
@@ -519,7 +524,7 @@ brightest = 1.0
 
 
 def remembering_features(photos):
-    """Features (6N, 784) float32 of photos (N, 28, 168) uint8: ink between 0 and 1, however faint."""
+    """Features (6N, 784) float32 of photos (N, 28, 168) uint8: ink from 0 to 1, however faint."""
     global brightest
     brightest = max(brightest, float(photos.max()))
     return cut_digits(photos) * np.float32(255 / brightest)
@@ -534,10 +539,10 @@ print(f"unit test: {before[0]:.2f} and {before[1]:.2f}. After ten other photos: 
 
 # %% task="drill"
 def digit_features(photos):
-    """Return features (6N, 784) float32 of photos (N, 28, 168) uint8, each photo scaled by itself.
+    """Return features (6N, 784) float32 of photos (N, 28, 168) uint8, each scaled by itself.
 
-    The brightest pixel of every photo becomes 1, its paper (0) stays 0; a photo without any ink gives zeros.
-    `photos` stays as it is.
+    The brightest pixel of every photo becomes 1, its paper (0) stays 0; a photo without any ink
+    gives zeros. `photos` stays as it is.
     """
     ### BEGIN SOLUTION
     peaks = np.maximum(photos.reshape(len(photos), -1).max(axis=1), 1)
@@ -546,9 +551,11 @@ def digit_features(photos):
 
 
 def history_matters(transform, photos):
-    """Return True if what `transform` makes of a photo depends on other photos, False if it does not.
+    """Return True if what `transform` makes of a photo depends on other photos, False if it does
+    not.
 
-    transform: (N, 28, 168) uint8 to (6N, 784) float32; it may remember, so the order of your calls matters.
+    transform: (N, 28, 168) uint8 to (6N, 784) float32; it may remember, so the order of your
+    calls matters.
     photos: (N, 28, 168) uint8, the faintest first.
     """
     ### BEGIN SOLUTION
