@@ -53,10 +53,11 @@ def prediction_form(
     import ipywidgets
 
     values = positions(*range)
-    options = [(f"{value:,.4g}", value) for value in values]
+    # a range reads "low-high": with a true minus sign, -5 to 45 is not "-5-45"
+    options = [(f"{value:,.4g}".replace("-", "−"), value) for value in values]
     middle, quarter = len(values) // 2, len(values) // 4
     wide = ipywidgets.Layout(width="100%", max_width="40em")
-    style = {"description_width": "8em"}
+    style = {"description_width": f"{max(9, 0.6 * len(unit) + 6):g}em"}
     guess = ipywidgets.SelectionSlider(
         options=options,
         index=middle,
