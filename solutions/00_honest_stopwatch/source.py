@@ -460,8 +460,8 @@ lab.explain(
     "residual",
     "The bell curve knows only the usual spread and expects almost nothing. What decides is the rare call "
     "that was interrupted: with more runs each such call weighs less, but there are more of them. The second "
-    "model takes bad calls to come alone and on one side; they come in clusters, so fewer tests hold them "
-    "than it expects, and two middling ones together do what it asks of a single one.",
+    "model lets bad calls come alone. Where they come in clusters, fewer tests hold one than it expects; where "
+    "two middling ones meet in one test, they do together what it asks of a single one, and more tests are lost.",
 )
 
 # %% [markdown]

@@ -1,0 +1,400 @@
+"""Checks of lab 06: whatever is accumulated must equal what torch gives for the whole batch.
+
+Shape suffixes in this file: N, B = images, H = rows (28), W = columns (168), P = digits of a PIN (6).
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scalelab.data import compose_pins
+from scalelab.grading import Answers, check, expect, expect_close, expect_length, expect_type
+from scalelab.models import PinReader
+from scalelab.train import IGNORE
+
+MicroBatches = list[tuple[Tensor, Tensor]]
+CLOSE = 1e-3  # rules differ by per cents, rounding by 1e-6
+
+torch.set_num_threads(1)  # two threads beside a busy neighbour wait for each other: 0.01 s become seconds
+
+
+def small_reader(rng: np.random.Generator) -> nn.Module:
+    """Return a PIN reader of a few thousand weights, whose batch norm does not look at its neighbours."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**31)))
+        return PinReader(width=16, channels=(2, 3, 4)).eval()
+
+
+def draw_batches(rng: np.random.Generator, sizes: Sequence[int]) -> MicroBatches:
+    """Return micro-batches of PIN photos; every second photo has only its first digit labelled."""
+    drawn = compose_pins(sum(sizes), "train", seed=int(rng.integers(2**31)))
+    labels_NP = torch.from_numpy(drawn.labels).long()
+    labels_NP[::2, 1:] = IGNORE
+    labels_NP[-sizes[-1] :, 2:] = IGNORE
+    images = torch.from_numpy(drawn.images).split(list(sizes))
+    return list(zip(images, labels_NP.split(list(sizes)), strict=True))
+
+
+def sum_loss(model: nn.Module, images_BHW: Tensor, labels_BP: Tensor) -> Tensor:
+    """Return the summed cross-entropy over all labelled digits [nats]."""
+    logits = model(images_BHW).flatten(0, 1)
+    return F.cross_entropy(logits, labels_BP.flatten(), ignore_index=IGNORE, reduction="sum")
+
+
+def gradients(model: nn.Module, batches: MicroBatches, scales: Sequence[float]) -> list[Tensor]:
+    """Return each parameter's gradient of ``sum(scale * summed loss)``; the model is left untouched."""
+    twin = copy.deepcopy(model)
+    twin.zero_grad()
+    sum(scale * sum_loss(twin, *batch) for scale, batch in zip(scales, batches, strict=True)).backward()
+    return [parameter.grad for parameter in twin.parameters()]
+
+
+def flat(tensors: Sequence[Tensor | None]) -> Tensor:
+    """Return all tensors as one vector, without those that are None."""
+    found = [each.detach().flatten().double() for each in tensors if each is not None]
+    return torch.cat([torch.zeros(0), *found])
+
+
+def is_near(found: Tensor, wanted: Tensor) -> bool:
+    return found.shape == wanted.shape and bool((found - wanted).norm() <= CLOSE * wanted.norm())
+
+
+def distance(found: Tensor, wanted: Tensor) -> str:
+    return f"{float((found - wanted).norm() / wanted.norm()):.0%}" if found.shape == wanted.shape else "far"
+
+
+def targets(batches: MicroBatches) -> list[int]:
+    return [int((labels_BP != IGNORE).sum()) for _, labels_BP in batches]
+
+
+@check(
+    "weights",
+    points=2,
+    hints=(
+        "What does the mean over the whole batch divide by?",
+        "Count the labels that are not IGNORE in each micro-batch; photos without labels teach nothing.",
+        "counts = [(labels != IGNORE).sum() ...]; each weight is count / sum(counts).",
+    ),
+)
+def weights_follow_targets(answers: Answers) -> None:
+    """Weigh every micro-batch by its share of the labelled digits."""
+    rng = answers.rng
+    sizes = rng.permutation([int(rng.integers(low, low + 4)) for low in (3, 8, 13)]).tolist()
+    labels = [torch.from_numpy(rng.integers(0, 10, (size, 6))) for size in sizes]
+    for place, each in enumerate(labels):
+        each[:, place + 1 :] = IGNORE  # 1, 2 and 3 labelled digits a photo
+    counts = [int((each != IGNORE).sum()) for each in labels]
+    weights = answers["micro_batch_weights"](labels)
+    what = f"the weights of {counts} labelled digits"
+    expect_length(weights, 3, what=what, code="wrong-number", meaning="one weight a micro-batch")
+    shares = np.array([float(weight) for weight in weights])
+    wanted = np.array(counts) / sum(counts)
+    mistaken = {
+        "equal-shares": (np.full(3, 1 / 3), "every micro-batch weighs the same here, full or not"),
+        "counts-images": (np.array(sizes) / sum(sizes), "photos were counted; only labelled digits teach"),
+        "inverse-shares": ((1 / wanted) / (1 / wanted).sum(), "the smaller ones weigh more here, not less"),
+    }
+    told = f"{what} are {shares.round(3).tolist()}, wanted {wanted.round(3).tolist()}"
+    for code, (numbers, meaning) in mistaken.items():
+        expect(not np.allclose(shares, numbers, rtol=1e-4), told, code=code, meaning=meaning)
+    expect_close(
+        shares.sum(), 1.0, what=f"the sum of {what}", code="not-shares",
+        meaning="shares of one whole add up to 1: divide by the count of all micro-batches together",
+    )  # fmt: skip
+    expect_close(shares, wanted, what=what, code="wrong-weights", meaning="count labels that are not IGNORE")
+
+
+@check(
+    "accumulate",
+    points=4,
+    limit_s=60,
+    hints=(
+        ".grad adds up over calls of backward(). What must each loss be divided by so that the sum is right?",
+        "Clear the gradients once, first; divide each summed loss by the targets of ALL micro-batches.",
+        "First count all labels that are not IGNORE. In the loop: (nats / that count).backward(). Return the "
+        "sum of these quotients as a float.",
+    ),
+)  # fmt: skip
+def gradient_of_the_whole(answers: Answers) -> None:
+    """Leave in .grad what one backward pass over all photos at once would leave."""
+    rng = answers.rng
+    batches = draw_batches(rng, (8, 7, 3))
+    model, counts = small_reader(rng), targets(batches)
+    total, steps, sizes = sum(counts), len(batches), [len(labels) for _, labels in batches]
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 0.05)  # left over from an earlier step
+    seen: list[int] = []
+    handle = model.register_forward_hook(lambda _, given, out: seen.append(len(given[0])))
+    loss = answers["accumulate"](model, batches)
+    handle.remove()
+    expect(
+        max(seen, default=0) <= max(sizes), f"{max(seen, default=0)} photos went through the model at once",
+        code="one-big-batch", meaning="then the memory of the whole batch is needed, and nothing was gained",
+    )  # fmt: skip
+    found = flat([parameter.grad for parameter in model.parameters()])
+    whole = tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
+    wanted = flat(gradients(model, [whole], [1 / total]))
+    mean_of = [1 / count for count in counts]
+    mistaken = {
+        "divides-by-steps": ([mean / steps for mean in mean_of],
+                             "each micro-batch counts the same, the short one too"),
+        "weighs-photos": ([mean * size / sum(sizes) for mean, size in zip(mean_of, sizes, strict=True)],
+                          "weights by photos: the loss is a mean over labelled digits"),
+        "sum-of-means": (mean_of, "a sum of means is as many times too large as there are micro-batches"),
+        "sum-not-mean": ([1.0] * steps, "the sum over all digits was not divided by their number"),
+        "only-the-last": ([0.0] * (steps - 1) + [1 / total],
+                          "zero_grad in the loop wipes out what came before"),
+    }  # fmt: skip
+    told = f"the gradient is {distance(found, wanted)} from that of the whole batch"
+    expect(
+        not is_near(found, wanted + 0.05), f"{told}: the old gradient is still in it",
+        code="old-gradient-stays", meaning=".grad adds up until somebody clears it: zero_grad first",
+    )  # fmt: skip
+    for code, (scales, meaning) in mistaken.items():
+        expect(not is_near(found, flat(gradients(model, batches, scales))), told, code=code, meaning=meaning)
+    expect(is_near(found, wanted), told, code="wrong-gradient", meaning="each loss / all targets")
+    expect_close(
+        loss, float(sum_loss(model, *whole)) / total, what="the returned loss", code="wrong-loss", rtol=1e-3,
+        meaning="wanted: the mean over all labelled digits of all micro-batches [nats]",
+    )  # fmt: skip
+
+
+@check(
+    "step",
+    points=3,
+    limit_s=60,
+    hints=(
+        "Clipping looks at the length of a gradient. Of which one?",
+        "First the whole gradient, then clip once, then step once.",
+        "Call accumulate; then nn.utils.clip_grad_norm_, which returns the norm; then optimizer.step().",
+    ),
+)
+def clip_then_step_once(answers: Answers) -> None:
+    """Take one step on the accumulated gradient, clipped once."""
+    rng = answers.rng
+    batches, model = draw_batches(rng, (6, 5, 2)), small_reader(rng)
+    gradient = flat(gradients(model, batches, [1 / sum(targets(batches))] * 3))
+    limit = float(gradient.norm()) * float(rng.uniform(0.2, 0.5))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    steps: list[int] = []
+    optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    before = flat(list(model.parameters()))
+    norm = answers["accumulated_step"](model, optimizer, batches, limit)
+    moved = (before - flat(list(model.parameters()))) / 0.5
+    expect(
+        len(steps) == 1, f"the optimizer stepped {len(steps)} times for 3 micro-batches", code="steps-each",
+        meaning="one batch is one step, however it was cut",
+    )  # fmt: skip
+    left = flat([parameter.grad for parameter in model.parameters()])
+    was_clipped = left.shape == gradient.shape and abs(float(left.norm()) / limit - 1) < CLOSE
+    told = f"the step is {float(moved.norm()):.3g} long, wanted {limit:.3g} (max_grad_norm)"
+    is_whole = is_near(moved, gradient)
+    expect(
+        not (is_whole and was_clipped), told, code="clips-after-step",
+        meaning="the gradient is clipped, but after the optimizer has used it",
+    )  # fmt: skip
+    expect(not is_whole, told, code="not-clipped", meaning="the whole gradient was used, of whatever length")
+    expect(
+        is_near(moved, gradient * (limit / gradient.norm())), f"{told}, in another direction",
+        code="clips-each",
+        meaning="clipping part by part, or value by value, turns the direction: clip once, at the end",
+    )  # fmt: skip
+    expect_close(
+        norm, float(gradient.norm()), what="the returned norm", code="wrong-norm", rtol=1e-3,
+        meaning="wanted: the length before clipping, which clip_grad_norm_ returns",
+    )  # fmt: skip
+
+
+@check(
+    "bytes",
+    points=4,
+    hints=(
+        "In pack you meet every tensor that backward will need. Which of them cost no extra memory?",
+        "Weights are in memory anyway: skip what shares storage with a parameter. And a tensor may be saved "
+        "twice, by the layer that made it and by its reader.",
+        "In pack: if tensor.untyped_storage().data_ptr() is no parameter's, put the tensor into a dict under "
+        "its own data_ptr(). At the end add up numel() times element_size().",
+    ),
+)  # fmt: skip
+def bytes_for_backward(answers: Answers) -> None:
+    """Count the bytes of activations that autograd keeps for the backward pass."""
+    rng = answers.rng
+    n, wide, narrow, out = (int(rng.integers(low, 2 * low)) for low in (4, 40, 20, 10))
+    plain = nn.Sequential(nn.Linear(wide, narrow), nn.ReLU(), nn.Linear(narrow, out), nn.ReLU())
+    for dtype, size in ((torch.float32, 4), (torch.float64, 8)):
+        images = torch.from_numpy(rng.standard_normal((5 * n, wide))).to(dtype)[:n]
+        wanted = n * (wide + narrow + out) * size  # the input and what each ReLU gives, each of them once
+        found = answers["saved_bytes"](plain.to(dtype), images)
+        told = f"{n} x ({wide} + {narrow} + {out}) numbers of {size} bytes gave {found}, wanted {wanted}"
+        weights, repeated = [(wide * narrow + narrow * out) * size, narrow * out * size], n * narrow * size
+        mistaken = {
+            "counts-numbers": ([wanted // size], "these are numbers; a float32 has 4 bytes, a float64 has 8"),
+            "assumes-float32": ([wanted // size * 4], "element_size() says how many bytes a number has"),
+            "counts-weights": (
+                [wanted + weight + more for weight in weights for more in (0, repeated)],
+                "weights are in memory whether backward needs them or not",
+            ),
+            "counts-twice": ([wanted + repeated], "what one layer gives and the next reads is one tensor"),
+            "whole-storage": ([wanted + 4 * n * wide * size], "a slice is as large as the slice"),
+            "every-output": ([n * 2 * (narrow + out) * size], "not every output is kept, and the input is"),
+        }  # fmt: skip
+        for code, (numbers, meaning) in mistaken.items():
+            expect(found == wanted or found not in numbers, told, code=code, meaning=meaning)
+        expect_close(found, wanted, what="the saved bytes", code="wrong-bytes", rtol=0)
+
+
+class Watched(nn.Module):
+    """A block with dropout that writes down when it runs."""
+
+    def __init__(self, number: int, width: int, runs: list[int]):
+        super().__init__()
+        self.layer, self.number, self.runs = nn.Linear(width, width), number, runs
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.runs.append(self.number)
+        return F.dropout(torch.tanh(self.layer(x)), 0.5)
+
+
+@check(
+    "checkpoint",
+    points=3,
+    hints=(
+        "checkpoint(function, x) forgets what happens inside, and runs it again for backward.",
+        "Send x through one block at a time; each block in a checkpoint of its own.",
+        "In a loop over the blocks: the new x is checkpoint of block and x, with use_reentrant=False.",
+    ),
+)  # fmt: skip
+def keep_only_inputs_of_blocks(answers: Answers) -> None:
+    """Keep only the input of each block, and compute the rest again: same output, same gradient."""
+    rng, runs = answers.rng, []  # runs: the blocks in the order in which they ran
+    number, width, seed = int(rng.integers(3, 6)), 12, int(rng.integers(2**31))
+    blocks = nn.ModuleList(Watched(i, width, runs) for i in range(number))
+    x = torch.from_numpy(rng.standard_normal((5, width))).float()
+
+    def run(forward: Callable[[Sequence[nn.Module], Tensor], Tensor]) -> tuple[Tensor, Tensor, list[int]]:
+        blocks.zero_grad()
+        runs.clear()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            out = forward(blocks, x)
+            expect_type(out, Tensor, what="what run_checkpointed returned")
+            if out.requires_grad:
+                out.square().sum().backward()
+        return out.detach(), flat([each.grad for each in blocks.parameters()]), list(runs)
+
+    wanted_out, wanted, _ = run(
+        lambda blocks, x: functools.reduce(lambda made, block: block(made), blocks, x)
+    )
+    out, found, order = run(answers["run_checkpointed"])
+    expect_close(
+        out, wanted_out, what="the output", code="other-output", meaning="every block once, in order",
+    )  # fmt: skip
+    expect(
+        found.shape == wanted.shape, "some blocks got no gradient", code="no-gradient",
+        meaning="no_grad and detach save memory by giving up learning",
+    )  # fmt: skip
+    again = order[number:]
+    expect(
+        again, f"every block ran once: {order}", code="nothing-recomputed",
+        meaning="nothing was forgotten, so nothing was saved",
+    )  # fmt: skip
+    expect(
+        set(again) == set(range(number)), f"only blocks {sorted(set(again))} of {number} ran again",
+        code="some-blocks-kept", meaning="the others still keep all that happens inside",
+    )  # fmt: skip
+    expect(
+        again != sorted(again), f"for backward the blocks ran in the order {again}", code="one-segment",
+        meaning="one checkpoint around all blocks brings all activations back at once when backward begins",
+    )  # fmt: skip
+    expect(
+        is_near(found, wanted), f"the gradient is {distance(found, wanted)} off", code="other-dropout",
+        meaning="the second run must drop the same units: the random state is part of what is kept",
+    )  # fmt: skip
+
+
+@check(
+    "epoch",
+    points=4,
+    limit_s=60,
+    hints=(
+        "Seven micro-batches, three to a step. What becomes of the seventh?",
+        "Cut the list into groups; the last may be shorter. Each group is one batch, so it takes one step.",
+        "accumulated_step on each slice of per_step micro-batches (limit: float('inf')). The test: give one "
+        "micro-batch with per_step=2; that must be one step, and it must move the weights.",
+    ),
+)  # fmt: skip
+def no_leftovers(answers: Answers) -> None:
+    """Mend the epoch, so that its last micro-batches count; and write the test that sees it."""
+    rng = answers.rng
+    per_step, rest = 3, int(rng.integers(1, 3))
+    batches = draw_batches(rng, [int(size) for size in rng.integers(2, 6, 2 * per_step + rest)])
+    start, groups, trained = small_reader(rng), -(-len(batches) // per_step), {}
+    for name in SCALES:
+        twin = copy.deepcopy(start)
+        epoch_by(name)(twin, torch.optim.SGD(twin.parameters(), lr=0.2), batches, per_step)
+        trained[name] = flat(list(twin.parameters())) - flat(list(start.parameters()))
+    model = copy.deepcopy(start)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+    counted: list[int] = []
+    optimizer.register_step_post_hook(lambda *_: counted.append(1))
+    returned = answers["train_epoch"](model, optimizer, batches, per_step)
+    told = f"{len(batches)} micro-batches, {per_step} to a step: {len(counted)} steps, wanted {groups}"
+    expect(
+        len(counted) != groups - 1, told, code="leftover-dropped",
+        meaning="the last group is not full, so its step never came; its photos were read for nothing",
+    )  # fmt: skip
+    expect(len(counted) == groups, told, code="wrong-steps", meaning="one step a group, the last too")
+    moved = flat(list(model.parameters())) - flat(list(start.parameters()))
+    is_right = is_near(moved, trained["targets"])
+    told = f"after the epoch the weights are {distance(moved, trained['targets'])} off the reference"
+    expect(
+        is_right or not is_near(moved, trained["full groups"]), told, code="leftover-diluted",
+        meaning="the last group was divided by per_step, but it has fewer micro-batches",
+    )  # fmt: skip
+    by_steps = is_near(moved, trained["steps"])
+    expect(is_right or not by_steps, told, code="epoch-by-steps", meaning="micro-batches weigh by targets")
+    expect(is_right, told, code="wrong-epoch", meaning="each group is one batch with one step of its own")
+    expect_close(returned, groups, what="the returned steps", code="wrong-count", meaning="count the last")
+    test = answers["counts_every_photo"]
+    fair, broken = test(epoch_by("targets")), test(epoch_by("targets", drops=True))
+    for said in (fair, broken):
+        expect_type(said, (bool, np.bool_), what="what counts_every_photo returned", code="no-yes-or-no",
+                    meaning="a test ends in yes or no")  # fmt: skip
+    expect(
+        fair, "counts_every_photo refuses a right epoch", code="guard-blames-the-right",
+        meaning="with 1 micro-batch and per_step=2 a right epoch takes 1 step",
+    )  # fmt: skip
+    expect(
+        not broken, "counts_every_photo accepts the broken epoch", code="guard-misses",
+        meaning="the fault shows only where the number of micro-batches is no multiple of per_step",
+    )  # fmt: skip
+
+
+SCALES: dict[str, Callable[[list[int], int], list[float]]] = {
+    "targets": lambda counts, per_step: [1 / sum(counts)] * len(counts),
+    "steps": lambda counts, per_step: [1 / count / len(counts) for count in counts],
+    "full groups": lambda counts, per_step: [1 / count / per_step for count in counts],
+}
+
+
+def epoch_by(name: str, *, drops: bool = False) -> Callable:
+    """Return an epoch that weighs micro-batches in a way of `SCALES`; it may drop what fills no group."""
+
+    def epoch(model, optimizer, micro_batches, per_step):
+        last = len(micro_batches) // per_step * per_step if drops else len(micro_batches)
+        for first in range(0, last, per_step):
+            group = list(micro_batches[first : min(first + per_step, last)])
+            scaled = gradients(model, group, SCALES[name](targets(group), per_step))
+            for parameter, gradient in zip(model.parameters(), scaled, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+        return -(-last // per_step)
+
+    return epoch
