@@ -56,9 +56,12 @@ def main(notebook: Path, slug: str, out: Path, cell_limit_s: float) -> None:
                 for check in lab.checks.values()
             ],
         )
-        for cell in read_notebook(notebook).cells:
+        cells = read_notebook(notebook).cells
+        is_marked = any(cell.task for cell in cells)
+        for cell in cells:
             tell("cell", number=cell.number)
-            error = _run(shell, cell, cell_limit_s)
+            is_task = bool(cell.task) if is_marked else _defines_something(cell)
+            error = _run(shell, cell, cell_limit_s, is_task=is_task)
             if error:
                 tell("error", number=cell.number, message=error)
         tell("cell", number=0)
@@ -83,10 +86,11 @@ def _shell() -> Any:
     return shell
 
 
-def _run(shell: Any, cell: Cell, limit_s: float) -> str:
+def _run(shell: Any, cell: Cell, limit_s: float, *, is_task: bool) -> str:
     """Run a cell; return the sentence of its error, or an empty one.
 
-    Nothing is measured here, so cells that show or explain a measurement may break: that is no news.
+    Nothing is measured here, and stubs are no answers yet: cells that show or explain what they would give
+    may break, and that is no news.
     """
     try:
         with time_limit(limit_s):
@@ -94,9 +98,12 @@ def _run(shell: Any, cell: Cell, limit_s: float) -> str:
     except OverLimit:
         return f"did not end in {limit_s:g} s"
     error = done.error_before_exec or done.error_in_exec
-    if error is None or isinstance(error, NotImplementedError | MeasuredElsewhere):
+    if error is None:
         return ""
-    if Lab.passed_over and not _may_be_a_task(cell) and not isinstance(error, SyntaxError):
+    if isinstance(error, NotImplementedError | MeasuredElsewhere):
+        Lab.passed_over = True
+        return ""
+    if Lab.passed_over and not is_task and not isinstance(error, SyntaxError):
         return ""
     if isinstance(error, OverLimit):
         return f"did not end in {limit_s:g} s"
@@ -106,13 +113,14 @@ def _run(shell: Any, cell: Cell, limit_s: float) -> str:
     return f"{type(error).__name__}: {' '.join(str(text).split())[:300]}{at}".replace(": (", " (")
 
 
-def _may_be_a_task(cell: Cell) -> bool:
+def _defines_something(cell: Cell) -> bool:
+    """Guess that a cell is a task, in a notebook that has lost its metadata."""
     try:
         tree = ast.parse(cell.source)
     except SyntaxError:  # a magic
-        return bool(cell.task)
+        return False
     defines = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    return bool(cell.task) or any(isinstance(node, defines) for node in tree.body)
+    return any(isinstance(node, defines) for node in tree.body)
 
 
 if __name__ == "__main__":

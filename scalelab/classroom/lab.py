@@ -16,7 +16,7 @@ from scalelab.classroom.measuring import Measurement, NotMeasured
 from scalelab.classroom.predictions import CONFIDENCE, check_interval, find_prediction
 from scalelab.classroom.results import ShownResult
 from scalelab.core.errors import ConfigError, UserError, did_you_mean
-from scalelab.grading import Check, CheckResult, Outcome, draw_seed, load_checks, run_check
+from scalelab.grading import Answers, Check, CheckResult, Outcome, draw_seed, load_checks, run_check
 
 _RESTARTED = (
     "you passed this task before: after a restart of the kernel, run the cells above again "
@@ -54,7 +54,7 @@ class Lab:
     measures: ClassVar[bool] = True
     """False: `measure` runs nothing and returns what was recorded last"""
     passed_over: ClassVar[bool] = False
-    """`measure` was asked for while it runs nothing"""
+    """something was left out so far: a measurement, where nothing is measured"""
 
     def __init__(
         self, slug: str | int, namespace: Mapping[str, Any] | None = None, *, ledger: Ledger | None = None
@@ -88,10 +88,9 @@ class Lab:
         """
         check = self._task(name)
         before = self.ledger.read(lab=self.slug, kind="check", name=name)
-        result = run_check(
-            check, self.namespace, seed=draw_seed(lab=self.slug, check=name, attempt=len(before) + 1)
-        )
-        if result.outcome is Outcome.NOT_ATTEMPTED and any(e.facts.get("points") for e in before):
+        answers = Answers(self.namespace)
+        result = run_check(check, answers, seed=draw_seed(lab=self.slug, check=name, attempt=len(before) + 1))
+        if answers.missing and any(e.facts.get("points") for e in before):
             result = replace(result, meaning=_RESTARTED)
         self._record(
             "check", name, outcome=result.outcome.value, points=result.points, max_points=result.max_points,

@@ -24,7 +24,7 @@ def lab() -> None:
 
 @lab.command("list")
 def list_() -> None:
-    """List the labs, with what you have earned."""
+    """List the labs, and what I have earned."""
     from rich.console import Console
     from rich.table import Table
 
@@ -59,7 +59,10 @@ def list_() -> None:
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="[default: ./NN_slug]")
 @click.option("--open/--no-open", "opens", default=True, show_default=True, help="Open JupyterLab there.")
 def start(number: str, folder: Path | None, opens: bool) -> None:
-    """Copy the notebook of lab NUMBER into a folder of yours and open it."""
+    """Copy a lab's notebook and open it.
+
+    NUMBER is the lab's number or name. A copy that is there already is left as it is.
+    """
     from scalelab.classroom.catalog import find_lab
     from scalelab.classroom.copies import start_copy
     from scalelab.classroom.jupyterlab import lab_command
@@ -87,7 +90,10 @@ def start(number: str, folder: Path | None, opens: bool) -> None:
 @click.argument("notebook", required=False, type=click.Path(path_type=Path))
 @click.option("--timeout-s", default=600.0, show_default=True, help="For the whole notebook.")
 def check(number: str, notebook: Path | None, timeout_s: float) -> None:
-    """Check all tasks of my notebook of lab NUMBER. Exits with 1 while a task is not passed."""
+    """Check all tasks of my notebook.
+
+    Runs its cells in a process of their own; exits with 1 while a task is not passed.
+    """
     from scalelab.classroom.catalog import find_lab
     from scalelab.classroom.copies import find_copy
     from scalelab.classroom.rechecking import check_notebook
@@ -102,7 +108,7 @@ def check(number: str, notebook: Path | None, timeout_s: float) -> None:
 @click.argument("number")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="[default: ./NN_slug]")
 def reset(number: str, folder: Path | None) -> None:
-    """Start the notebook of lab NUMBER over; the old one is kept as a backup."""
+    """Start my notebook over; the old one is kept."""
     from scalelab.classroom.catalog import find_lab
     from scalelab.classroom.copies import reset_copy
     from scalelab.classroom.ledger import Ledger
@@ -123,7 +129,10 @@ def reset(number: str, folder: Path | None) -> None:
 @click.argument("notebook", required=False, type=click.Path(path_type=Path))
 @click.option("--timeout-s", default=600.0, show_default=True, help="For the whole notebook.")
 def watch(number: str, notebook: Path | None, timeout_s: float) -> None:
-    """Check again at every save of my notebook of lab NUMBER, and say what to do next. Ctrl-C ends it."""
+    """Check my notebook at every save.
+
+    Says what to do next; ends when all tasks are passed, or with Ctrl-C.
+    """
     from scalelab.classroom.catalog import find_lab
     from scalelab.classroom.copies import find_copy
     from scalelab.classroom.rechecking import check_notebook

@@ -45,6 +45,8 @@ class Answers:
         self.rng: np.random.Generator = np.random.default_rng(seed)
         self.last: tuple[str, Any] | None = None
         """what was read last, as the begin of a sentence, and its value: for the report"""
+        self.missing = ""
+        """the name that was asked for and is not there"""
         self.raised: BaseException | None = None
         """the exception that came out of the learner's function, if one did"""
 
@@ -61,6 +63,7 @@ class Answers:
             mine = [key for key in self._namespace if not key.startswith("_")]
             near = did_you_mean(name, mine) if mine else ""
             told = f" ({near})" if near.startswith("did you mean") else ""
+            self.missing = name
             raise NotAttempted(f"there is no {name!r} yet: run the cell that defines it{told}")
         value = self._namespace[name]
         if value is ...:

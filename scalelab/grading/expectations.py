@@ -7,6 +7,7 @@ Every failure carries a feedback code. The codes in `GENERAL` belong to values t
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import Any
 
@@ -14,6 +15,9 @@ import numpy as np
 
 GENERAL = ("returned-none", "returned-generator", "not-a-number", "wrong-shape", "wrong-type", "unusable")
 SHOWN = 60
+_short = reprlib.Repr()  # stops early in a list of a million, and stands a class whose repr breaks
+_short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 8
+_short.maxstring = _short.maxother = _short.maxlong = SHOWN
 
 
 class ExpectationFailed(Exception):
@@ -138,10 +142,7 @@ def describe(value: Any) -> str:
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape is not None and dtype is not None and tuple(shape) != ():
         return f"a {type(value).__name__} of shape {tuple(shape)}, {dtype}"
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:  # a learner's class may have a broken __repr__
-        return f"a {type(value).__name__}"
+    text = " ".join(_short.repr(value).split())
     if text.startswith("<"):
         return f"a {type(value).__name__}"
     return f"{text if len(text) <= SHOWN else text[: SHOWN - 3] + '...'} ({type(value).__name__})"
