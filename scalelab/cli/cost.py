@@ -26,7 +26,7 @@ def cost(
     rate_per_s: float | None, utilisation: float, names: tuple[str, ...], spot: bool, inr: bool,
     inr_per_usd: float | None, gst: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """List what machines cost, and with --rate what a million predictions cost on them.
+    """List prices of machines; with --rate, of a million predictions.
 
     The rate is the one you measured on your machine, priced on a rented one. That is fair only for an
     instance of as many vCPUs, and even then an estimate: a rented vCPU may be faster or slower than yours.
@@ -92,7 +92,8 @@ def _notes(book: PriceBook, inr: bool, gst: bool) -> list[str]:
         source = book.inr_source
         notes.append(f"{book.inr_per_usd:.4f} rupees per dollar, {source.date}: {source.title}")
     if gst:
-        notes.append(f"with {100 * book.gst_share:g} % GST: {book.gst_source.title} ({book.gst_source.url})")
+        tax = book.gst_source
+        notes.append(f"with {100 * book.gst_share:g} % GST, since {tax.date}: {tax.title} ({tax.url})")
     return notes
 
 
@@ -105,25 +106,19 @@ def _print_table(
     from scalelab.core.machine import usable_cores
     from scalelab.core.units import format_money
 
-    table = Table(title=f"{kind} prices" + (f", at {rate_per_s:g} predictions/s" if rate_per_s else ""))
-    for name in ("instance", "region", "vCPUs", "GiB", "per hour", "as of"):
-        table.add_column(name, justify="left" if name in ("instance", "region") else "right")
-    if rate_per_s is not None:
-        table.add_column("per million", justify="right")
+    title = f"{kind} prices" + (f", at {rate_per_s:g} predictions/s" if rate_per_s else "")
+    # narrow enough for 60 columns: names are typed behind --instance, and a cut one cannot be
+    table = Table(title=title, box=None, padding=(0, 1, 0, 0), title_justify="left")
+    table.add_column("instance", no_wrap=True)
+    table.add_column("region", overflow="fold")
+    for name in ("vCPUs", "GiB", "per\nhour", *(["per\nmillion"] if rate_per_s is not None else [])):
+        table.add_column(name, justify="right", overflow="fold", no_wrap="per" in name)
     for row in rows:
         money = [format_money(row[name], currency) for name in ("per_hour", "per_million") if name in row]
-        cells = [
-            row["instance"],
-            row["region"],
-            str(row["vcpus"]),
-            f"{row['memory_gib']:g}",
-            money[0],
-            row["date"],
-        ]
-        table.add_row(*cells, *money[1:])
+        table.add_row(row["instance"], row["region"], str(row["vcpus"]), f"{row['memory_gib']:g}", *money)
     Console().print(table)
-    for source in sorted({row["source"] for row in rows}):
-        click.echo(f"prices: {source}")
+    for date, source in sorted({(row["date"], row["source"]) for row in rows}):
+        click.echo(f"prices, {date}: {source}")
     for note in notes:
         click.echo(note)
     if rate_per_s is not None:

