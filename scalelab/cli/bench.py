@@ -21,7 +21,7 @@ def bench() -> None:
 @click.option("--fresh", is_flag=True, help="Run again what is already done.")
 @click.option("--gate", is_flag=True, help="Exit 1 if a claim came out FAIL: for CI.")
 def run(suite: Path, out: Path | None, tier: str, fresh: bool, gate: bool) -> None:
-    """Run SUITE, a .toml file; points that are done already are kept.
+    """Run SUITE, a .toml file; what is done already is kept.
 
     Exit code 0 if every point succeeded, 4 if one failed or was skipped, 1 if --gate found a broken claim.
     """
@@ -32,7 +32,7 @@ def run(suite: Path, out: Path | None, tier: str, fresh: bool, gate: bool) -> No
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 def report(folder: Path, open_page: bool) -> None:
-    """Build report.html from the records in FOLDER, and print the table."""
+    """Build report.html from FOLDER's records, and print the table."""
     from scalelab.bench import build_report
     from scalelab.cli.suites import show_table
 
@@ -44,13 +44,30 @@ def report(folder: Path, open_page: bool) -> None:
 
 
 @bench.command()
-@click.argument("notebook", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def parameters(notebook: Path) -> None:
-    """List what may be set in a NOTEBOOK, with type, default and meaning."""
-    from scalelab.bench.parameters import read_parameters
+@click.argument("notebook", required=False, type=click.Path(path_type=Path))
+def parameters(notebook: Path | None) -> None:
+    """List what may be set in a NOTEBOOK: type, default, meaning.
 
-    for parameter in read_parameters(notebook).values():
-        click.echo(f"{parameter.name}: {parameter.type_name} = {parameter.default}  # {parameter.help}")
+    NOTEBOOK is a file, or the name of a benchmark such as road_prototype; without it these are listed.
+    """
+    from scalelab.bench.parameters import read_parameters
+    from scalelab.core.errors import ConfigError, did_you_mean
+    from scalelab.core.paths import shipped
+
+    shipped_ones = {path.stem: path for path in sorted(shipped("benchmarks").glob("*.ipynb"))}
+    if notebook is None:
+        for name, path in shipped_ones.items():
+            click.echo(f"{name:<20}{path}")
+        click.echo(f"one of them: scalelab bench parameters {next(iter(shipped_ones), 'NOTEBOOK')}")
+        return
+    found = notebook if notebook.is_file() else shipped_ones.get(str(notebook).removesuffix(".ipynb"))
+    if found is None:
+        raise ConfigError(
+            f"there is no notebook {notebook}", hint=did_you_mean(str(notebook), shipped_ones.keys())
+        )
+    for parameter in read_parameters(found).values():
+        meaning = f"  # {parameter.help}" if parameter.help else ""
+        click.echo(f"{parameter.name}: {parameter.type_name} = {parameter.default}{meaning}")
 
 
 @bench.command()
@@ -59,7 +76,10 @@ def parameters(notebook: Path) -> None:
     "--check", "only_check", is_flag=True, help="Write nothing; exit 1 if a notebook is out of date."
 )
 def build(sources: tuple[Path, ...], only_check: bool) -> None:
-    """Render jupytext SOURCES (.py) as notebooks beside them; all benchmarks if none is given."""
+    """Render jupytext SOURCES (.py) as notebooks beside them.
+
+    Without SOURCES, all benchmarks.
+    """
     from scalelab.authoring.render import benchmark_sources, render_script, write_if_changed
     from scalelab.core.errors import ConfigError
 
