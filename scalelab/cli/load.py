@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalelab.core.errors import ConfigError
+from scalelab.core.errors import ConfigError, RunFailed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,6 +24,10 @@ IMAGE_TYPES = {".png": "image/png", ".json": "application/json"}
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def load() -> None:
     """Put load on a running service and measure what it bears.
+
+    \b
+    scalelab load run --rate 200 --duration 10
+    scalelab load burst --rate 500 --url http://127.0.0.1:8000 --body image.png
 
     Without --url the stack of `scalelab serve up` is the target, and images of PIN codes are sent.
     Latencies of an arrival rate count from the intended send time; requests that were never answered count
@@ -70,7 +74,12 @@ def run(
     seed: int, as_json: bool, rate: float | None, users: int | None, duration_s: float, warmup_s: float,
     timeout_s: float, arrivals: str, slo_p95_ms: float | None,
 ) -> None:  # fmt: skip
-    """Measure at a fixed --rate (open loop) or with --users (closed loop)."""
+    """Measure at a fixed --rate (open loop) or with --users (closed).
+
+    \b
+    scalelab load run --rate 200 --duration 10
+    scalelab load run --users 16 --url http://127.0.0.1:8000 --body image.png
+    """
     from scalelab.loadtest import run_closed, run_open
 
     if rate is not None and users is not None:
@@ -110,7 +119,11 @@ def knee(
     seed: int, as_json: bool, slo_p95_ms: float, max_errors: float, budget_s: float, window_s: float,
     at_least: float | None,
 ) -> None:  # fmt: skip
-    """Find the highest arrival rate that keeps p95 below the objective."""
+    """Find the highest arrival rate that keeps p95 below the objective.
+
+    \b
+    scalelab load knee --slo-p95-ms 200 --budget 60
+    """
     import time
 
     from scalelab.loadtest import find_knee
@@ -142,7 +155,13 @@ def burst(
     seed: int, as_json: bool, rate: float, duration_s: float, accept_timeout_s: float,
     collect_timeout_s: float,
 ) -> None:  # fmt: skip
-    """Send a burst and follow every accepted request to its answer; exit with 5 if one was lost."""
+    """Send a burst and follow every request to its answer.
+
+    Exits with 5 if one that was accepted was lost.
+
+    \b
+    scalelab load burst --rate 500 --duration 5
+    """
     from scalelab.loadtest import run_burst
 
     target = _target(url, path, body_files, headers, method)
@@ -161,9 +180,16 @@ def _target(
     from scalelab.loadtest import Target
 
     if url is None:
-        from scalelab.serve.stack import Stack, default_folder
+        from scalelab.serve.stack import default_folder
+        from scalelab.serve.state import running
 
-        url = Stack(default_folder()).url
+        state = running(default_folder())
+        if state is None:  # a state file alone may be that of a killed stack
+            raise RunFailed(
+                f"no stack runs in {default_folder()}",
+                hint="start one: scalelab serve up --detach; or name another: --url http://127.0.0.1:8000",
+            )
+        url = state.url
     named = dict(_split_header(text) for text in headers)
     if method.upper() in ("GET", "HEAD"):
         return Target(url, path, (), named, method)

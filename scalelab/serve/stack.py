@@ -49,7 +49,7 @@ class Stack:
         """
         state = StackState.read(self.folder)
         if state is None:
-            raise RunFailed(f"no stack runs in {self.folder}", hint="scalelab serve up --model-path FILE")
+            raise RunFailed(f"no stack runs in {self.folder}", hint="start one: scalelab serve up --detach")
         return state
 
     def pids(self) -> dict[str, int]:

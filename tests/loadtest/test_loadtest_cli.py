@@ -39,7 +39,7 @@ def url():
         (("run", "--url", "http://h", "--header", "X"), 2, "'X' is no header"),
         (("knee", "--url", "http://h", "--method", "GET", "--budget", "1"), 2, "budget of 1.0"),
         (("burst", "--url", "http://h", "--method", "GET", "--rate", "-1"), 2, "a rate of -1.0"),
-        (("run",), 4, "no stack runs in"),
+        (("run",), 4, "scalelab serve up --detach; or name another: --url http://"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
