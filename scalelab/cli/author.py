@@ -18,7 +18,10 @@ def author() -> None:
     "--check", "only_check", is_flag=True, help="Write nothing; exit 1 if a notebook is out of date."
 )
 def build(labs: tuple[str, ...], only_check: bool) -> None:
-    """Render solutions/LAB/source.py as the student's and the solution notebook; all labs by default."""
+    """Render solutions/LAB/source.py as its two notebooks.
+
+    The student's and the solution; of all labs by default.
+    """
     from scalelab.authoring import build_lab, find_labs
 
     stale = 0
@@ -36,7 +39,10 @@ def build(labs: tuple[str, ...], only_check: bool) -> None:
 @click.argument("slug")
 @click.option("--title", default="", help="Of the lab.  [default: the words of SLUG]")
 def new(slug: str, title: str) -> None:
-    """Start a lab: a small one that works, to be changed piece by piece. SLUG is like 07_data_parallel."""
+    """Start a lab: a small one that works, to be changed piece by piece.
+
+    SLUG is like 07_data_parallel.
+    """
     from scalelab.authoring import new_lab
 
     folders = new_lab(slug, title=title)

@@ -15,7 +15,7 @@ from scalelab.cli.suites import run_and_show
 @click.option("--fresh", is_flag=True, help="Measure again what is already done.")
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser at the end.")
 def demo(tier: str, out: Path | None, fresh: bool, open_page: bool) -> None:
-    """Take the PIN-code reader from notebook to load-tested service, and show what each step buys.
+    """Take the reader from notebook to service, and measure each step.
 
     Rungs: prototype, gradient accumulation, data parallel training, ONNX, int8, the naive app, the decoupled
     service. A rung that is done is kept; a broken one is recorded and the rest carries on.

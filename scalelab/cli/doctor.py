@@ -27,7 +27,7 @@ MAIN_EXTRAS = (
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 def doctor(as_json: bool) -> None:
-    """Show what this machine is, which rungs it can run, and what brings the rest.
+    """Show what this machine can run, and what brings the rest.
 
     Exit code 0 if `scalelab demo` can run here, 2 if something that it needs is missing.
     """

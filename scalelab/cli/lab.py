@@ -19,7 +19,7 @@ _COLOURS = {"passed": "green", "failed": "red", "crashed": "red", "inconclusive"
 
 @click.group()
 def lab() -> None:
-    """Work through the labs: each one question, one notebook, a few checked tasks."""
+    """Work through the labs: a question, a notebook, checked tasks."""
 
 
 @lab.command("list")

@@ -30,7 +30,7 @@ def train(
     out: Path | None,
     force: bool,
 ) -> None:
-    """Train the PIN reader (about a minute on two cores) and read the test split with it."""
+    """Train the PIN reader and test it; a minute on two cores."""
     if ctx.invoked_subcommand is not None:
         return
     from scalelab.core.errors import ConfigError
@@ -84,7 +84,7 @@ def train(
 @click.option("--width", default=2048, show_default=True, help="Units of each dense layer.")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights and images.")
 def accumulation(batch_size: int, width: int, seed: int) -> None:
-    """Compare a batch with its micro-batches: gradient, memory, time."""
+    """Compare a batch with its micro-batches: memory and time."""
     from scalelab.core.units import format_bytes, format_seconds
     from scalelab.train import measure_accumulation
 

@@ -98,3 +98,17 @@ def test_ctrl_c_in_a_training_ends_it_without_a_traceback_and_writes_nothing(tmp
     assert "nothing is left running" in said
     assert "Traceback" not in said
     assert not out.exists()
+
+
+def groups():
+    """Return the words of every command that has commands below it."""
+    commands = {name: scalelab.cli.main.get_command(None, name) for name in scalelab.cli.COMMANDS}
+    return [(), *[(name,) for name, command in commands.items() if isinstance(command, click.Group)]]
+
+
+@pytest.mark.parametrize("words", groups(), ids=lambda words: " ".join(words) or "scalelab")
+def test_no_summary_of_a_command_is_cut_at_80_columns(words):
+    shown = CliRunner().invoke(scalelab.cli.main, [*words, "--help"], env={"COLUMNS": "80"}).output
+    listed = shown.partition("Commands:")[2].splitlines()
+    assert listed
+    assert [line for line in listed if line.endswith("...")] == []
