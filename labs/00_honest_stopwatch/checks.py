@@ -296,7 +296,13 @@ def race_in_turn(answers: Answers) -> None:
     machine = MadeUpMachine([0.001], growth)
     found = race(machine.call("A"), machine.call("B"), pairs, machine.clock)
     expect_type(found, (tuple, list), what="what race returned", code="not-two-lists")
-    expect_length(found, 2, what="what race returned", code="not-two-lists", meaning="one list a side")
+    expect_length(
+        found,
+        2,
+        what="what race returned",
+        code="not-two-lists",
+        meaning="wanted: the times of A, the times of B",
+    )
     for name, seconds in zip("AB", found, strict=True):
         expect_length(
             seconds, pairs, what=f"the list of {name} for {pairs} pairs", code="pairs-missing",

@@ -161,7 +161,7 @@ def gradient_of_the_whole(answers: Answers) -> None:
         expect(not is_near(found, flat(gradients(model, batches, scales))), told, code=code, meaning=meaning)
     expect(is_near(found, wanted), told, code="wrong-gradient", meaning="each loss / all targets")
     expect_close(
-        loss, float(sum_loss(model, *whole)) / total, what="the returned loss", code="wrong-loss", rtol=1e-3,
+        loss, sum_loss(model, *whole).item() / total, what="the returned loss", code="wrong-loss", rtol=1e-3,
         meaning="wanted: the mean over all labelled digits of all micro-batches [nats]",
     )  # fmt: skip
 
@@ -247,7 +247,7 @@ def bytes_for_backward(answers: Answers) -> None:
         }  # fmt: skip
         for code, (numbers, meaning) in mistaken.items():
             expect(found == wanted or found not in numbers, told, code=code, meaning=meaning)
-        expect_close(found, wanted, what="the saved bytes", code="wrong-bytes", rtol=0)
+        expect(found == wanted, told, code="wrong-bytes", meaning="kept: the input, and each output of ReLU")
 
 
 class Watched(nn.Module):
@@ -361,7 +361,7 @@ def no_leftovers(answers: Answers) -> None:
     by_steps = is_near(moved, trained["steps"])
     expect(is_right or not by_steps, told, code="epoch-by-steps", meaning="micro-batches weigh by targets")
     expect(is_right, told, code="wrong-epoch", meaning="each group is one batch with one step of its own")
-    expect_close(returned, groups, what="the returned steps", code="wrong-count", meaning="count the last")
+    expect_close(returned, groups, what="the steps", code="wrong-count", meaning="count the last one too")
     test = answers["counts_every_photo"]
     fair, broken = test(epoch_by("targets")), test(epoch_by("targets", drops=True))
     for said in (fair, broken):

@@ -1,0 +1,115 @@
+"""Lab 06: its checks over every trial answer, and the effect that it is about."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+from labs_trials import LabUnderTest
+
+pytest.importorskip("jupytext")
+torch = pytest.importorskip("torch")
+LAB = LabUnderTest("06")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """The lab's own setting, given back afterwards."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def names():
+    return LAB.definitions()
+
+
+@pytest.fixture
+def given(names):
+    return types.SimpleNamespace(**names)
+
+
+def test_there_are_answers_of_every_kind():
+    assert sorted(LAB.answers) == LAB.tasks
+    assert len(LAB.tasks) == 6
+    assert all(len(task.right) >= 2 and len(task.wrong) >= 3 for task in LAB.answers.values())
+
+
+@pytest.mark.parametrize("task", LAB.tasks)
+def test_right_answers_in_any_style_pass(task, names):
+    for seed, source in enumerate(LAB.answers[task].right):
+        result = LAB.try_answer(task, source, names, seed=seed)
+        assert result.is_passed, f"{result}\n{source}"
+
+
+@pytest.mark.parametrize(("task", "code"), LAB.wrong, ids=str)
+def test_each_wrong_answer_gets_its_own_feedback(task, code, names):
+    result = LAB.try_answer(task, LAB.answers[task].wrong[code], names)
+    assert (result.outcome.value, result.code) == ("failed", code), str(result)
+    assert len(result.meaning) > 15, "it does not say what misconception this looks like"
+
+
+@pytest.mark.parametrize("task", LAB.tasks)
+def test_crashing_answers_are_reported_as_crashes(task, names):
+    assert LAB.try_answer(task, LAB.answers[task].crashing, names).outcome.value == "crashed"
+
+
+@pytest.mark.parametrize("task", LAB.tasks)
+def test_a_stub_is_not_attempted(task, names):
+    assert LAB.try_answer(task, LAB.stub(task), names).outcome.value == "not attempted"
+
+
+@pytest.mark.parametrize("body", ["return None", "yield 1", "return float('nan')", "return 'x', 'y'"])
+@pytest.mark.parametrize("task", LAB.tasks)
+def test_values_that_are_no_answer_fail_in_words(task, body, names):
+    source = "\n".join(f"def {name}(*values):\n    {body}" for name in LAB.functions(task))
+    result = LAB.try_answer(task, source, names)
+    assert result.outcome.value == "failed", str(result)
+    assert len(result.message) > 15
+
+
+def test_weights_in_a_tensor_of_any_type_are_taken(names):
+    for dtype in (torch.float32, torch.float64):
+        source = LAB.answers["weights"].right[1].replace(".double()", f".to({dtype})")
+        assert LAB.try_answer("weights", source, names).is_passed
+
+
+@pytest.mark.parametrize("sizes", [[32, 32, 6], [69, 1], [10] * 7], ids=str)
+def test_the_pieces_give_the_gradient_of_the_whole(sizes, given):
+    batch = given.photos(70, seed=1)
+    model = given.tiny_reader()
+    given.accumulate(model, [batch])
+    wanted = given.flat_gradient(model)
+    given.accumulate(model, given.cut(*batch, sizes))
+    assert (given.flat_gradient(model) - wanted).norm() < 1e-5 * wanted.norm()
+
+
+def test_the_broken_epoch_learns_nothing_from_its_last_photos(given):
+    week = given.cut(*given.photos(65, seed=3), [10] * 6 + [5])
+    steps, after_all = given.weights_after(given.common_epoch, week, 3)
+    _, without_last = given.weights_after(given.common_epoch, week[:6], 3)
+    assert steps == 2
+    assert torch.equal(after_all, without_last)
+    assert not given.counts_every_photo(given.common_epoch)
+    assert given.counts_every_photo(given.train_epoch)
+
+
+@pytest.mark.slow
+def test_divided_by_steps_is_far_off_and_by_targets_is_not(names):
+    pytest.importorskip("plotly")
+    LAB.run_cell("def run_cuts", names)
+    found = names["run_cuts"]()
+    assert found.verdict.value == "PASS", found.detail
+    assert 25 < found.value < 90
+    assert max(row["by targets, %"] for row in found.table) < 0.001
+    assert found.table[-1]["by steps, %"] < 0.001, "32 + 32 + 32 is not ragged: both rules agree"
+    assert found.alt
+
+
+def test_the_readme_has_the_install_line_and_the_measured_margin():
+    text = (LAB.folders.lab / "README.md").read_text(encoding="utf-8")
+    assert "colab-badge.svg" in text
+    assert 'pip install "scalelab[lab]"' in text
+    assert "divided by steps" in text
