@@ -69,7 +69,8 @@ def show(n: int, split: str, seed: int, out: Path | None) -> None:
 
 @data.command()
 @click.option("--split", default="test", show_default=True, help="train, val or test.")
-@click.option("--seed", default=0, show_default=True, help="Another seed, another image.")
+# 1: the demo's reader misreads seed 0, as it does one PIN in eight; a first look should not be at that one
+@click.option("--seed", default=1, show_default=True, help="Another seed, another image.")
 @click.option(
     "--out",
     default="image.png",
@@ -90,7 +91,8 @@ def image(split: str, seed: int, out: Path) -> None:
     sample = compose_pins(1, split, seed)
     _write(out, to_png(sample.images[0]) if out.suffix == ".png" else sample.images[0].tobytes())
     pin = "".join(map(str, sample.labels[0]))
-    click.echo(f"{out}: PIN {pin}, {split} split, seed {seed}; 0 = paper, 255 = ink")
+    click.echo(f"{out}: the true PIN is {pin} ({split} split, seed {seed}; 0 = paper, 255 = ink)")
+    click.echo("a reader misreads some: --seed N draws another")
     state = running(default_folder())
     if state is None:
         click.echo("no service runs here: scalelab serve up; then, with the port that it tells:")

@@ -174,8 +174,7 @@ def _default_model(model: str | None) -> Path:
             return folder / name
     raise ConfigError(
         f"there is no model to serve: {folder} has none",
-        hint="`scalelab demo` makes one (--tier tiny: 2 minutes); or `scalelab train`, "
-        "then add --model-path runs/reader.safetensors",
+        hint="`scalelab demo` makes one; or `scalelab train`, then add --model-path runs/reader.safetensors",
     )
 
 

@@ -69,7 +69,7 @@ def test_image_writes_what_the_service_reads_and_says_its_pin(runs, tmp_path, na
     code, said = draw_image("--seed", 3, "--out", out)
     assert code == 0, said
     assert parse_image(kind, out.read_bytes()) == sample.images[0].tobytes()
-    assert "PIN " + "".join(map(str, sample.labels[0])) in said
+    assert "the true PIN is " + "".join(map(str, sample.labels[0])) in said
     assert f'--data-binary "@{out}" -H "Content-Type: {kind}"' in said
     assert "http://127.0.0.1:PORT/v1/pins" in said
 
