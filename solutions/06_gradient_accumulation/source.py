@@ -332,10 +332,9 @@ lab.check("epoch")
 
 # %% [markdown]
 # ## Measure
-# A larger reader takes ten ordinary steps first: at its random start all photos pull the same way, and a
-# wrong weighting looks less harmful than it is. Then, for last micro-batches of 1 to 32 photos, three
-# gradients of the same photos: at once, by *your* `accumulate`, and "divided by the number of steps".
-# Each on five fresh batches.
+# A larger reader takes ten ordinary steps first, so that it is a reader in training and not a random one.
+# Then, for last micro-batches of 1 to 32 photos, three gradients of the same photos: at once, by *your*
+# `accumulate`, and "divided by the number of steps". Each on five fresh batches.
 
 # %%
 torch.manual_seed(0)
@@ -478,16 +477,16 @@ for row in measured.table:
     print(f"{last:4} | {model_percent:8.1f} {by_steps:12.1f} {by_steps - model_percent:+17.1f}")
 
 noise_only = 100 * (70 * sum((1 / 3 - n / 70) ** 2 / n for n in (32, 32, 6))) ** 0.5
-print(f"\n32 + 32 + 6 where a gradient is nothing but noise (late in training): {noise_only:.0f} %")
+print(f"\n32 + 32 + 6 in the limit where a gradient is nothing but noise: {noise_only:.0f} %")
 print(
     f"checkpointing: model 4/3 = 1.33 (forward, forward again, backward = 2 forwards), measured {again.ratio}"
 )
 
 # %% [markdown]
 # Account for what the models leave over:
-# - The small last micro-batches: which assumption about *their* photos is the boldest?
-# - Would the error be larger or smaller later in training, when photos agree less? What does the last
-#   formula say?
+# - A last micro-batch of one or two photos: the model uses *average* noise. Is a typical photo an average
+#   one?
+# - Would the error be larger or smaller if photos agreed less? What does the formula say in the limit?
 # - Why is the ratio of times not exactly 4/3?
 
 # %%
@@ -496,11 +495,11 @@ lab.explain("residual", "")
 # %% tags=["solution-only"]
 lab.explain(
     "residual",
-    "S is taken from the 64 other photos; a handful of photos at the end may be louder or quieter than "
-    "these, so one batch scatters widely and the median of five is off by some points. Later in training the "
-    "common direction shrinks, noise grows beside the gradient, and the error rises to the limit of pure "
-    "noise. The ratio of times rests on what backward really costs beside forward: the first block, for one, "
-    "needs no gradient of its input.",
+    "S is an average, and a few loud photos carry much of it. A typical photo is quieter, so the median of "
+    "five batches lies below the model, and the more so the smaller the last piece is. Photos that agree "
+    "less make S larger beside the gradient, and the error grows towards the limit of pure noise. The ratio "
+    "of times rests on what backward really costs beside forward: the first block, for one, needs no "
+    "gradient of its input.",
 )
 
 # %% [markdown]
