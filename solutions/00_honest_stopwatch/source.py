@@ -383,7 +383,8 @@ def run_tests():
             textposition="outside",
             cliponaxis=False,
         )
-    figure.add_hline(y=5, line_dash="dash", line_color="#8a8f98", annotation_text="promised: 5 of 100")
+    figure.add_hline(y=5, line_dash="dash", line_color="#8a8f98")
+    figure.update_xaxes(title="in each test (dashed: the 5 of 100 that the interval rule may announce)")
     figure.update_yaxes(title="A/A tests with a winner, of 100", range=[0, 108])
     figure.update_layout(title="A function races itself", legend={"orientation": "h", "y": 1.12, "x": 0.55})
 

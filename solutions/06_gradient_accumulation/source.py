@@ -384,9 +384,9 @@ def run_cuts():
         rows.append(
             {
                 "last micro-batch": last,
-                "by steps, %": round(by_steps[2], 2),
-                "lowest": round(by_steps[0], 2),
-                "highest": round(by_steps[-1], 2),
+                "by steps, %": float(f"{by_steps[2]:.3g}"),
+                "lowest": float(f"{by_steps[0]:.3g}"),
+                "highest": float(f"{by_steps[-1]:.3g}"),
                 "by targets, %": float(f"{by_targets[2]:.2g}"),
             }
         )
@@ -410,13 +410,13 @@ def run_cuts():
         values=[row["by steps, %"] for row in rows],
         verdict="PASS" if ragged["lowest"] > 10 and largest < 0.1 else "FAIL",
         detail=f"32 + 32 + 6 divided by steps: off by {ragged['lowest']:.0f} to {ragged['highest']:.0f} % "
-        f"over five batches; weighted by targets: at most {largest:.1g} %. The loss shows nothing: "
+        f"over five batches; weighted by targets: at most {largest:.5f} %. The loss shows nothing: "
         f"{whole_loss:.3f} nats at once, {steps_loss:.3f} as a mean of three means. No error, no warning.",
         figure=figure,
         table=rows,
         alt="Two lines over the size of the last micro-batch, logarithmic. Divided by steps: from "
-        f"{rows[0]['by steps, %']:.0f} % at 1 photo to {rows[-1]['by steps, %']:.1g} % at 32. Weighted by "
-        f"targets: never above {largest:.1g} %.",
+        f"{rows[0]['by steps, %']:.0f} % at 1 photo to {rows[-1]['by steps, %']:.5f} % at 32. Weighted by "
+        f"targets: never above {largest:.5f} %.",
     )
 
 
