@@ -266,7 +266,7 @@ def test_a_wrong_answer_names_what_it_looks_like_and_hints(first_minutes):
 
 def test_a_right_answer_passes_within_the_notebook(first_minutes):
     assert "passed" in first_minutes[1]["right"]
-    assert "2/2" in first_minutes[1]["right"]
+    assert "4/4" in first_minutes[1]["right"]
 
 
 @pytest.mark.parametrize(
