@@ -17,6 +17,7 @@ from scalelab.classroom.predictions import CONFIDENCE, check_interval, find_pred
 from scalelab.classroom.results import ShownResult
 from scalelab.core.errors import ConfigError, UserError, did_you_mean
 from scalelab.grading import Answers, Check, CheckResult, Outcome, draw_seed, load_checks, run_check
+from scalelab.grading.limits import printed
 
 _RESTARTED = (
     "you passed this task before: after a restart of the kernel, run the cells above again "
@@ -75,7 +76,8 @@ class Lab:
     def checks(self) -> dict[str, Check]:
         """The lab's checks by name; the first use imports what they need."""
         if self._checks is None:
-            self._checks = load_checks(self.info.folder)
+            with printed():  # a warning of what they import must not stand in a cell that nbgrader reads
+                self._checks = load_checks(self.info.folder)
         return self._checks
 
     def check(self, name: str) -> CheckResult:

@@ -39,10 +39,10 @@ def time_limit(limit_s: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _alarm(limit_s: float) -> Iterator[None]:
-    is_over = False
+    is_over, owner = False, _caller()
 
     def ring(number: int, frame: FrameType | None) -> None:
-        if not is_over:
+        if not is_over and _is_below(frame, owner) and not _is_ours(frame):
             raise OverLimit
 
     before = signal.signal(signal.SIGALRM, ring)
@@ -60,7 +60,7 @@ def _alarm(limit_s: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _watchdog(limit_s: float) -> Iterator[None]:
-    thread_id = ctypes.c_ulong(threading.get_ident())
+    watched, owner = threading.get_ident(), _caller()
     set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
     ended, lock = threading.Event(), threading.Lock()
 
@@ -68,20 +68,48 @@ def _watchdog(limit_s: float) -> Iterator[None]:
         wait_s = limit_s
         while not ended.wait(wait_s):
             with lock:
-                if ended.is_set():
+                frame = sys._current_frames().get(watched)
+                if ended.is_set() or not _is_below(frame, owner):
                     return
-                set_exception(thread_id, ctypes.py_object(OverLimit))
+                if not _is_ours(frame):
+                    set_exception(ctypes.c_ulong(watched), ctypes.py_object(OverLimit))
             wait_s = REPEAT_S
+
+    def stop() -> None:
+        ended.set()
+        with lock:
+            set_exception(ctypes.c_ulong(watched), None)  # one that was sent but not raised yet
+        watcher.join()
 
     watcher = threading.Thread(target=watch, name="time-limit", daemon=True)
     watcher.start()
     try:
         yield
     finally:
-        ended.set()
-        with lock:
-            set_exception(thread_id, None)  # one that was sent but not raised yet
-        watcher.join()
+        try:
+            stop()
+        except OverLimit:  # it was on its way when the block ended
+            stop()
+
+
+def _caller() -> FrameType:
+    """Return the frame whose block is limited."""
+    frame = sys._getframe(1)
+    while _is_ours(frame) and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def _is_below(frame: FrameType | None, owner: FrameType) -> bool:
+    """Tell whether `owner` still runs, with `frame` as its deepest call."""
+    while frame is not None and frame is not owner:
+        frame = frame.f_back
+    return frame is owner
+
+
+def _is_ours(frame: FrameType | None) -> bool:
+    """Tell whether the block is being cleaned up after, which must not be interrupted."""
+    return frame is None or frame.f_code.co_filename in {__file__, contextlib.__file__}
 
 
 class _Tail(io.TextIOBase):

@@ -28,7 +28,7 @@ aha = "It does."
 CHECKS = '''
 from scalelab.grading import check, expect_close, inconclusive
 
-@check("weights", points=2, hints=("first hint", "second hint", "third hint"), limit_s=0.5)
+@check("weights", points=2, hints=("first hint", "second hint", "third hint"), limit_s=2.0)
 def weights_follow_tokens(answers):
     """Weigh every micro-batch by its share of the tokens."""
     counts = [50, *answers.rng.integers(5, 40, 2).tolist()]

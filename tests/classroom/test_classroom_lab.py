@@ -38,6 +38,13 @@ def test_a_result_is_its_points_as_text_and_a_card_as_html(lab):
     assert repr(lab.check("weights")) == "2"
 
 
+def test_what_the_checks_import_cannot_write_into_the_cell(lab, labs, capsys):
+    path = labs / "03_demo" / "checks.py"
+    path.write_text("import sys\nprint('hello', file=sys.stderr)\n" + path.read_text())
+    lab.check("weights")
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("bad", ["<script>alert(1)</script>", "<img src=x onerror=alert(1)>"])
 def test_what_a_learner_wrote_is_never_markup(lab, bad):
     lab.namespace = {"weights": lambda counts: bad}

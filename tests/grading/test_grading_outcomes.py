@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from scalelab.core.errors import LabFileError
 from scalelab.grading import Answers, Outcome, attempt, check, expect, expect_close, inconclusive, run_check
 
 
-@check("weights", points=2, hints=("first hint", "second hint", "third hint"), limit_s=0.3)
+@check("weights", points=2, hints=("first hint", "second hint", "third hint"))
 def weights_follow_tokens(answers: Answers) -> None:
     """Weigh every micro-batch by its share of the tokens."""
     counts = answers.rng.integers(5, 40, 3).tolist()
@@ -24,6 +25,7 @@ def weights_follow_tokens(answers: Answers) -> None:
     )
 
 
+short = replace(weights_follow_tokens, limit_s=0.02)
 RIGHT = (
     "def weights(counts): return [n / sum(counts) for n in counts]",
     "import numpy as np\nweights = lambda counts: np.array(counts) / np.sum(counts)",
@@ -88,7 +90,8 @@ def test_a_wrong_answer_fails_with_its_code_and_what_came_back(source):
 @pytest.mark.parametrize("source", CRASHED)
 def test_code_that_breaks_is_crashed_with_its_own_line(source):
     code, *parts = CRASHED[source]
-    result = attempt(weights_follow_tokens, source)
+    check = replace(weights_follow_tokens, limit_s=0.3) if code == "over-limit" else weights_follow_tokens
+    result = attempt(check, source)
     assert (result.outcome, result.points, result.code) == (Outcome.CRASHED, 0, code), str(result)
     assert all(part in result.message for part in parts), result.message
 
@@ -96,10 +99,36 @@ def test_code_that_breaks_is_crashed_with_its_own_line(source):
 def test_the_limit_holds_in_a_thread_without_signals():
     found = []
     source = "def weights(counts):\n    while True: sum(counts)"
-    thread = threading.Thread(target=lambda: found.append(attempt(weights_follow_tokens, source)))
+    thread = threading.Thread(target=lambda: found.append(attempt(short, source)))
     thread.start()
     thread.join(20)
     assert [result.code for result in found] == ["over-limit"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_an_answer_that_ends_about_when_the_limit_does_leaves_no_timer_behind(in_thread):
+    source = (
+        "import time\ndef weights(n):\n    end = time.monotonic() + {}\n    while time.monotonic() < end: 0"
+    )
+    outcomes = []
+
+    def run():
+        for late_s in (-0.002, -0.0005, 0.0, 0.0005) * 3:
+            outcomes.append(attempt(short, source.format(0.02 + late_s)).code)
+
+    thread = threading.Thread(target=run) if in_thread else None
+    if thread is None:
+        run()
+    else:
+        thread.start()
+        thread.join(60)
+    assert len(outcomes) == 12
+    assert set(outcomes) <= {"over-limit", "returned-none"}
+    watchers = [each for each in threading.enumerate() if each.name == "time-limit"]
+    for watcher in watchers:
+        watcher.join(30)
+    assert not any(watcher.is_alive() for watcher in watchers)
 
 
 def test_the_timer_of_whoever_runs_us_goes_on():
