@@ -461,8 +461,9 @@ lab.explain(
     "residual",
     "The bell curve knows only the usual spread and expects almost nothing. What decides is the rare call "
     "that was interrupted: with more runs each such call weighs less, but there are more of them. The second "
-    "model lets bad calls come alone. Where they come in clusters, fewer tests hold one than it expects; where "
-    "two middling ones meet in one test, they do together what it asks of a single one, and more tests are lost.",
+    "model lets bad calls come alone. Where they come in clusters, fewer tests hold one than it expects; "
+    "where two middling ones meet in one test, they do together what it asks of a single one, and more tests "
+    "are lost.",
 )
 
 # %% [markdown]
