@@ -273,7 +273,7 @@ def race(call_a, call_b, pairs, clock=time.perf_counter):
 lab.check("fair-race")
 
 # %% [markdown]
-# And now the part that most people skip: the test that would have caught it. It must refuse the
+# And now the part that is easily skipped: the test that would have caught it. It must refuse the
 # colleague's race, and also one in which A and B alternate but A is always first.
 
 

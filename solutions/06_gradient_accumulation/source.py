@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Lab 06: Gradient accumulation
-# A large batch on a small memory, in bites. It is four lines of code, and most people get one of them
+# A large batch on a small memory, in bites. It is four lines of code, and one of them is easy to get
 # wrong.
 #
 # ## Question
@@ -254,9 +254,9 @@ lab.check("checkpoint")
 
 # %% [markdown]
 # ### A drill: photos that teach nothing
-# This epoch is in thousands of repositories. It has run for months, and the loss goes down. Below it
-# trains on seven micro-batches, three to a step. Look at the count of steps, and at how far the weights
-# would be if the last five photos had never been taken.
+# Here is an epoch that looks right, and its loss goes down. Below it trains on seven micro-batches, three
+# to a step. Look at the count of steps, and at how far the weights would be if the last five photos had
+# never been taken.
 
 
 # %%
