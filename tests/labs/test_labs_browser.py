@@ -155,27 +155,32 @@ class Notebook:
     """The open notebook, as a student handles it."""
 
     def __init__(self, page: Any):
-        self.page = page
-        self.cells = page.locator(".jp-Notebook .jp-Cell")
+        from playwright.sync_api import TimeoutError as TimedOut
+
+        self.page, self.errors = page, TimedOut
 
     def cell(self, text: str) -> Any:
         """Return the first code cell whose source has a text."""
-        found = page_cells = self.page.locator(".jp-Notebook .jp-CodeCell")
-        found = page_cells.filter(has=self.page.locator(".jp-InputArea-editor", has_text=text)).first
+        with_text = self.page.locator(".jp-InputArea-editor", has_text=text)
+        found = self.page.locator(".jp-Notebook .jp-CodeCell").filter(has=with_text).first
         found.scroll_into_view_if_needed()
         return found
 
     def run(self, cell: Any) -> Any:
         """Run a cell with Shift+Enter and wait until its prompt has a new number."""
         prompt = cell.locator(".jp-InputArea-prompt").first
-        before = prompt.inner_text()
-        cell.locator(".cm-content").click()
-        self.page.keyboard.press("Shift+Enter")
-        self.page.wait_for_function(
-            "([prompt, before]) => /^\\[\\d+\\]:/.test(prompt.innerText) && prompt.innerText !== before",
-            arg=[prompt.element_handle(), before],
-            timeout=CELL_LIMIT_MS,
-        )
+        changed = "([prompt, before]) => prompt.innerText !== before && /^\\[.+\\]:/.test(prompt.innerText)"
+        done = "([prompt, before]) => prompt.innerText !== before && /^\\[\\d+\\]:/.test(prompt.innerText)"
+        told = [prompt.element_handle(), prompt.inner_text()]
+        for press in range(3):  # a kernel that has just connected may miss the first one
+            cell.locator(".cm-content").click()
+            self.page.keyboard.press("Shift+Enter")
+            try:
+                self.page.wait_for_function(changed, arg=told, timeout=10_000)
+                break
+            except self.errors:
+                assert press < 2, f"{told[1]} never ran: {cell.inner_text()}"
+        self.page.wait_for_function(done, arg=told, timeout=CELL_LIMIT_MS)
         return cell
 
     def write(self, cell: Any, text: str) -> None:
@@ -195,7 +200,9 @@ def open_notebook(browser: Any, classroom: Classroom, width: int = 1280, height:
     page = browser.new_page(viewport={"width": width, "height": height})
     page.goto(f"{classroom.url}/lab/tree/{TITLE}?reset", wait_until="domcontentloaded")
     page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=CELL_LIMIT_MS)
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=CELL_LIMIT_MS)
+    page.locator("#jp-main-statusbar", has_text="Idle").wait_for(timeout=CELL_LIMIT_MS)
+    idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+    idle.wait_for(state="attached", timeout=CELL_LIMIT_MS)  # a narrow toolbar hides it in a menu
     return Notebook(page)
 
 
