@@ -150,7 +150,15 @@ def test_a_run_that_is_ended_takes_its_kernel_with_it_and_leaves_the_folder_free
     (folder / "n.ipynb").write_text(json.dumps(source))
     (folder / "suite.toml").write_text('[[point]]\nname = "endless"\nnotebook = "n.ipynb"\n')
     command = [sys.executable, "-m", "scalelab", "bench", "run", "suite.toml", "--out", "out"]
-    child = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    child = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # a run in the background has SIGINT ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         until(lambda: (folder / "pid").exists())
         child.send_signal(sent)
