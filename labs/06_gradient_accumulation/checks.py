@@ -21,7 +21,6 @@ from scalelab.train import IGNORE
 
 MicroBatches = list[tuple[Tensor, Tensor]]
 CLOSE = 1e-3  # rules differ by per cents, rounding by 1e-6
-
 torch.set_num_threads(1)  # two threads beside a busy neighbour wait for each other: 0.01 s become seconds
 
 
@@ -75,14 +74,13 @@ def targets(batches: MicroBatches) -> list[int]:
 
 
 @check(
-    "weights",
-    points=2,
+    "weights", points=2,
     hints=(
         "What does the mean over the whole batch divide by?",
         "Count the labels that are not IGNORE in each micro-batch; photos without labels teach nothing.",
         "counts = [(labels != IGNORE).sum() ...]; each weight is count / sum(counts).",
     ),
-)
+)  # fmt: skip
 def weights_follow_targets(answers: Answers) -> None:
     """Weigh every micro-batch by its share of the labelled digits."""
     rng = answers.rng
@@ -112,9 +110,7 @@ def weights_follow_targets(answers: Answers) -> None:
 
 
 @check(
-    "accumulate",
-    points=4,
-    limit_s=60,
+    "accumulate", points=4, limit_s=60,
     hints=(
         ".grad adds up over calls of backward(). What must each loss be divided by so that the sum is right?",
         "Clear the gradients once, first; divide each summed loss by the targets of ALL micro-batches.",
@@ -130,13 +126,23 @@ def gradient_of_the_whole(answers: Answers) -> None:
     total, steps, sizes = sum(counts), len(batches), [len(labels) for _, labels in batches]
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 0.05)  # left over from an earlier step
-    seen: list[int] = []
-    handle = model.register_forward_hook(lambda _, given, out: seen.append(len(given[0])))
-    loss = answers["accumulate"](model, batches)
-    handle.remove()
+    seen, alive, peak = [], [], []
+
+    def look(_, given, out):
+        seen.append(len(given[0]))
+        if out.requires_grad:
+            alive.append(out.register_hook(lambda _: alive.pop() and None))  # gone when its backward comes
+            peak.append(len(alive))
+
+    with model.register_forward_hook(look):
+        loss = answers["accumulate"](model, batches)
     expect(
         max(seen, default=0) <= max(sizes), f"{max(seen, default=0)} photos went through the model at once",
         code="one-big-batch", meaning="then the memory of the whole batch is needed, and nothing was gained",
+    )  # fmt: skip
+    expect(
+        max(peak, default=0) <= 1, f"{max(peak, default=0)} micro-batches were alive at once",
+        code="graphs-pile-up", meaning="call backward() on each loss before the next forward pass",
     )  # fmt: skip
     found = flat([parameter.grad for parameter in model.parameters()])
     whole = tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
@@ -167,15 +173,13 @@ def gradient_of_the_whole(answers: Answers) -> None:
 
 
 @check(
-    "step",
-    points=3,
-    limit_s=60,
+    "step", points=3, limit_s=60,
     hints=(
         "Clipping looks at the length of a gradient. Of which one?",
         "First the whole gradient, then clip once, then step once.",
         "Call accumulate; then nn.utils.clip_grad_norm_, which returns the norm; then optimizer.step().",
     ),
-)
+)  # fmt: skip
 def clip_then_step_once(answers: Answers) -> None:
     """Take one step on the accumulated gradient, clipped once."""
     rng = answers.rng
@@ -213,8 +217,7 @@ def clip_then_step_once(answers: Answers) -> None:
 
 
 @check(
-    "bytes",
-    points=4,
+    "bytes", points=4,
     hints=(
         "In pack you meet every tensor that backward will need. Which of them cost no extra memory?",
         "Weights are in memory anyway: skip what shares storage with a parameter. And a tensor may be saved "
@@ -263,8 +266,7 @@ class Watched(nn.Module):
 
 
 @check(
-    "checkpoint",
-    points=3,
+    "checkpoint", points=3,
     hints=(
         "checkpoint(function, x) forgets what happens inside, and runs it again for backward.",
         "Send x through one block at a time; each block in a checkpoint of its own.",
@@ -320,9 +322,7 @@ def keep_only_inputs_of_blocks(answers: Answers) -> None:
 
 
 @check(
-    "epoch",
-    points=4,
-    limit_s=60,
+    "epoch", points=4, limit_s=60,
     hints=(
         "Seven micro-batches, three to a step. What becomes of the seventh?",
         "Cut the list into groups; the last may be shorter. Each group is one batch, so it takes one step.",

@@ -183,9 +183,12 @@ lab.check("step")
 # lets you look:
 #
 # ```python
-# def pack(tensor):     # called with each tensor that is kept for backward ... return tensor
+# def pack(tensor):     # called with each tensor that is kept for backward
+#     ...               # look at it
+#     return tensor
 #
-# with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor): model(images)
+# with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+#     model(images)
 # ```
 #
 # Count honestly: weights are there anyway; a tensor that is kept twice exists once (same `data_ptr()`); a
