@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import types
@@ -10,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from scalelab.core.errors import did_you_mean
-
+_IPYTHONS = {"In", "Out", "exit", "quit", "get_ipython"}
 FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
 
 
@@ -60,15 +60,14 @@ class Answers:
             NotAttempted: there is no such name, or it is still ``...``.
         """
         if name not in self._namespace:
-            mine = [key for key in self._namespace if not key.startswith("_")]
-            near = did_you_mean(name, mine) if mine else ""
-            told = f" ({near})" if near.startswith("did you mean") else ""
+            near = difflib.get_close_matches(name, _own_names(self._namespace), n=1, cutoff=0.75)
+            told = f" (did you mean `{near[0]}`?)" if near else ""
             self.missing = name
-            raise NotAttempted(f"there is no {name!r} yet: run the cell that defines it{told}")
+            raise NotAttempted(f"there is no `{name}` yet: run the cell that defines it{told}")
         value = self._namespace[name]
         if value is ...:
-            raise NotAttempted(f"{name} is still ...: put your answer in its place")
-        self.last = (f"{name} is", value)
+            raise NotAttempted(f"`{name}` is still `...`: put your answer in its place")
+        self.last = (f"`{name}` is", value)
         return self._watched(name, value) if isinstance(value, FUNCTIONS) else value
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -85,13 +84,26 @@ class Answers:
             except BaseException as error:
                 self.raised = error
                 raise
-            self.last = (f"{name} returned", value)
+            self.last = (f"`{name}` returned", value)
             return value
 
         try:
             return functools.update_wrapper(call, function)
         except (AttributeError, TypeError):
             return call
+
+
+def _own_names(namespace: Mapping[str, Any]) -> list[str]:
+    """Return the names that the notebook's own cells gave: no import, nothing that IPython put there."""
+    home = namespace.get("__name__")
+    return [
+        name
+        for name, value in namespace.items()
+        if not name.startswith("_")
+        and name not in _IPYTHONS
+        and not isinstance(value, types.ModuleType)
+        and (not callable(value) or getattr(value, "__module__", home) == home)
+    ]
 
 
 def _check_arguments(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
@@ -105,5 +117,5 @@ def _check_arguments(name: str, function: Callable[..., Any], args: Any, kwargs:
         names = [f"{key}=" for key in kwargs]
         given = f"{len(args)} value{'s' * (len(args) != 1)}" + (f" and {', '.join(names)}" if names else "")
         raise WrongArguments(
-            f"{name}{signature} cannot be called with {given}: {error}; keep the arguments of the task"
+            f"`{name}{signature}` cannot be called with {given}: {error}; keep the arguments of the task"
         ) from None

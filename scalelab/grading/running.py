@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -15,11 +16,19 @@ from scalelab.core.errors import LabFileError
 from scalelab.core.units import format_seconds
 from scalelab.grading.answers import Answers, NotAttempted, WrongArguments
 from scalelab.grading.checks import Check, CheckResult, Outcome
-from scalelab.grading.expectations import ExpectationFailed, Inconclusive, describe, refuse_nothing
+from scalelab.grading.expectations import (
+    GENERAL,
+    ExpectationFailed,
+    Inconclusive,
+    describe,
+    in_words,
+    refuse_nothing,
+)
 from scalelab.grading.limits import OverLimit, printed, time_limit
 from scalelab.grading.seeds import draw_seed
 
 _OURS = Path(__file__).resolve().parents[1]
+_UNPACKED = re.compile(r"unpack.*expected (\d+)")
 _LIBRARY = {Path(path).resolve() for path in (sys.prefix, sys.base_prefix)}
 
 
@@ -62,8 +71,10 @@ def run_check(check: Check, answers: Answers | Mapping[str, Any], *, seed: int |
 
 
 def _judge(error: BaseException, check: Check, answers: Answers) -> dict[str, Any]:
-    """Say in words what an exception out of a check means."""
-    hint = check.hints[0]
+    """Say in words what an exception out of a check means.
+
+    The first hint goes with a wrong idea only: it says nothing to code that crashes or returns None.
+    """
     learners = _learners_line(error, answers)
     if isinstance(error, ExpectationFailed):
         return {
@@ -71,7 +82,7 @@ def _judge(error: BaseException, check: Check, answers: Answers) -> dict[str, An
             "message": error.message,
             "code": error.code,
             "meaning": error.meaning,
-            "hint": hint,
+            "hint": "" if error.code in GENERAL else check.hints[0],
         }
     if isinstance(error, Inconclusive):
         if not check.measured:
@@ -84,7 +95,7 @@ def _judge(error: BaseException, check: Check, answers: Answers) -> dict[str, An
     if isinstance(error, NotImplementedError) and learners is not None and learners.is_innermost:
         return {
             "outcome": Outcome.NOT_ATTEMPTED,
-            "message": f"{learners.function} is still the stub: write its body and run the cell again",
+            "message": f"`{learners.function}` is still the stub: write its body and run the cell again",
         }
     if isinstance(error, OverLimit):
         where = f", in {learners}" if learners else ""
@@ -93,24 +104,37 @@ def _judge(error: BaseException, check: Check, answers: Answers) -> dict[str, An
             "message": f"your code was stopped after {format_seconds(check.limit_s)}{where}",
             "code": "over-limit",
             "meaning": "does a loop never end?",
-            "hint": hint,
         }
     if isinstance(error, WrongArguments):
-        return {"outcome": Outcome.CRASHED, "message": str(error), "code": "wrong-arguments", "hint": hint}
+        return {"outcome": Outcome.CRASHED, "message": str(error), "code": "wrong-arguments"}
     if learners is not None or error is answers.raised:
-        return {"outcome": Outcome.CRASHED, **_crash(error, learners), "hint": hint}
+        return {"outcome": Outcome.CRASHED, **_crash(error, learners)}
     if answers.last is None:  # no answer was looked at yet, so none can be at fault
         raise LabFileError(
             f"check {check.name!r} is broken: {type(error).__name__}: {error}", hint="tell the lab's authors"
         ) from error
-    what, value = answers.last
-    found = {"outcome": Outcome.FAILED, "message": f"{what} {describe(value)}", "hint": hint}
-    try:
-        refuse_nothing(value, what)
-    except ExpectationFailed as nothing:
-        return {**found, "code": nothing.code, "meaning": nothing.meaning}
-    found["message"] += f": the check cannot use that ({_in_words(error)})"
-    return {**found, "code": "unusable"}
+    return {"outcome": Outcome.FAILED, **_unusable(error, *answers.last)}
+
+
+def _unusable(error: BaseException, what: str, value: Any) -> dict[str, str]:
+    """Say why a check broke on a value, in words about the value and not about the check's own code."""
+    told = f"{what} {describe(value)}"
+    inside = value if isinstance(value, list | tuple) else value.values() if isinstance(value, dict) else ()
+    for part, message in (
+        (value, told),
+        *((item, f"{told}, with {describe(item)} in it") for item in inside),
+    ):
+        try:
+            refuse_nothing(part, what)
+        except ExpectationFailed as nothing:
+            return {"message": message, "code": nothing.code, "meaning": nothing.meaning}
+    count = _UNPACKED.search(str(error))
+    wanted = f"wanted {count.group(1)} values" if count else "the check cannot use that"
+    return {
+        "message": f"{told}: {wanted}",
+        "code": "unusable",
+        "meaning": "the task's docstring says what it wants",
+    }
 
 
 def _crash(error: BaseException, learners: _Line | None) -> dict[str, str]:
@@ -123,12 +147,7 @@ def _crash(error: BaseException, learners: _Line | None) -> dict[str, str]:
             "code": "endless-recursion",
             "meaning": "a recursion needs a case that does not call itself",
         }
-    return {"message": f"{_in_words(error)}{where}", "code": "crashed"}
-
-
-def _in_words(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+    return {"message": f"{in_words(error)}{where}", "code": "crashed"}
 
 
 @dataclass(frozen=True)
@@ -141,7 +160,7 @@ class _Line:
     is_innermost: bool
 
     def __str__(self) -> str:
-        name = "your cell" if self.function == "<module>" else self.function
+        name = "your cell" if self.function.startswith("<") else f"`{self.function}`"  # <module>, <lambda>
         return f"line {self.number} of {name}" + (f": `{self.text}`" if self.text else "")
 
 

@@ -102,8 +102,20 @@ def test_an_error_that_should_be_raised():
     expect_raises(ValueError, int, "x", what="int('x')", code="silent")
     refused = refusal(expect_raises, ValueError, int, "7", what="int('7')", code="silent")
     assert refused.message == "int('7') gave 7 (int), wanted a ValueError"
-    with pytest.raises(TypeError):
-        expect_raises(ValueError, int, [], what="int([])", code="silent")
+
+
+def test_another_error_than_the_wanted_one_is_a_failure_and_no_crash():
+    refused = refusal(expect_raises, ValueError, {}.__getitem__, "x", what="f({})", code="other-error")
+    assert (refused.message, refused.code) == (
+        "f({}) raised KeyError: 'x', wanted a ValueError",
+        "other-error",
+    )
+    with pytest.raises(RecursionError):
+        expect_raises(ValueError, recurse, what="recurse()", code="other-error")
+
+
+def recurse():
+    recurse()
 
 
 def test_a_stub_is_no_raised_error():

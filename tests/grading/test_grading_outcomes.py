@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import types
 from dataclasses import replace
 
 import pytest
 
 from scalelab.core.errors import LabFileError
 from scalelab.grading import Answers, Outcome, attempt, check, expect, expect_close, inconclusive, run_check
+from scalelab.grading.expectations import GENERAL
 
 
 @check("weights", points=2, hints=("first hint", "second hint", "third hint"))
@@ -32,28 +34,29 @@ RIGHT = (
     "class weights(list):\n    def __init__(self, counts): super().__init__(n / sum(counts) for n in counts)",
 )
 NOT_ATTEMPTED = {
-    "": "there is no 'weights' yet",
-    "weight = 3": "did you mean 'weight'?",
-    "weights = ...": "weights is still ...",
-    "def weights(counts): raise NotImplementedError": "weights is still the stub",
-    "def inner(): raise NotImplementedError\ndef weights(counts): return inner()": "inner is still the stub",
+    "": "there is no `weights` yet: run the cell that defines it",
+    "weight = 3": "(did you mean `weight`?)",
+    "def wieghts(counts): pass": "(did you mean `wieghts`?)",
+    "weights = ...": "`weights` is still `...`",
+    "def weights(counts): raise NotImplementedError": "`weights` is still the stub",
+    "def inner(): raise NotImplementedError\ndef weights(n): return inner()": "`inner` is still the stub",
 }
 FAILED = {
     "def weights(counts): return [1 / 3] * 3": ("equal-shares", "weights[0] is 0.333333, wanted 0."),
     "def weights(counts): return [0.5, 0.5]": ("wrong-length", "got 2 weights for 3 micro-batches"),
-    "def weights(counts): pass": ("returned-none", "weights returned None"),
-    "def weights(counts): yield 1": ("returned-generator", "weights returned a generator"),
+    "def weights(counts): pass": ("returned-none", "`weights` returned None"),
+    "def weights(counts): yield 1": ("returned-generator", "`weights` returned a generator"),
     "def weights(counts): return [float('nan')] * 3": ("not-a-number", "weights[0] is NaN, wanted 0."),
     "def weights(counts): return 'abc'": ("wrong-type", "weights is 'abc' (str), wanted numbers"),
     "def weights(counts): return [[1, 2], [3], [4]]": ("wrong-type", "rows of different lengths"),
     "def weights(counts): return [1, None, 2]": ("returned-none", "weights[1] is None"),
-    "weights = 7": ("unusable", "weights is 7 (int): the check cannot use that"),
+    "weights = 7": ("unusable", "`weights` is 7 (int): the check cannot use that"),
 }
 CRASHED = {
-    "def weights(counts):\n    return counts[9]": ("crashed", "line 2 of weights: `return counts[9]`"),
-    "def weights(): pass": ("wrong-arguments", "weights() cannot be called with 1 value"),
+    "def weights(counts):\n    return counts[9]": ("crashed", "line 2 of `weights`: `return counts[9]`"),
+    "def weights(): pass": ("wrong-arguments", "`weights()` cannot be called with 1 value"),
     "def weights(a, b): pass": ("wrong-arguments", "missing a required argument: 'b'"),
-    "def weights(counts):\n    while True: pass": ("over-limit", "stopped after 300 ms", "line 2 of weights"),
+    "def weights(n):\n    while True: pass": ("over-limit", "stopped after 300 ms", "line 2 of `weights`"),
     "import time\ndef weights(counts): time.sleep(60)": ("over-limit", "stopped after 300 ms"),
     "def weights(counts):\n    try:\n        while True: 0\n    except: pass": ("over-limit", "stopped"),
     "import sys\ndef weights(counts): sys.exit(0)": ("called-exit", "your code called exit"),
@@ -61,7 +64,7 @@ CRASHED = {
     "def weights(counts): raise MemoryError": ("crashed", "MemoryError"),
     "def weights(counts): return (1 / 0 for _ in counts).__next__()": ("crashed", "ZeroDivisionError"),
     "class weights:\n    def __init__(self, n): 0\n    def __len__(self): {}[1]": ("crashed", "KeyError"),
-    "import numpy as np\ndef weights(n): return np.zeros(3) @ np.zeros(4)": ("crashed", "line 2 of weights"),
+    "import numpy as np\ndef weights(n): return np.eye(3) @ np.eye(4)": ("crashed", "line 2 of `weights`"),
 }  # fmt: skip
 
 
@@ -78,13 +81,57 @@ def test_what_was_not_begun_is_not_attempted(source):
     assert NOT_ATTEMPTED[source] in result.message
 
 
+@pytest.mark.parametrize("brought", ["import weightless as weight", "from weightless import weight"])
+def test_a_name_that_a_library_brought_is_not_proposed(brought, monkeypatch):
+    library = types.ModuleType("weightless")
+    exec("def weight(): pass", library.__dict__)
+    monkeypatch.setitem(sys.modules, "weightless", library)
+    assert "did you mean" not in attempt(weights_follow_tokens, brought).message
+
+
+@check("pair", points=1, hints=("a", "b", "c"))
+def judge_pair(answers: Answers) -> None:
+    """Give a mean and its interval."""
+    mean, interval = answers["pair"]()
+    expect(len(interval) == 2, f"got {len(interval)} ends of the interval {mean}", code="no-interval")
+
+
+PARTS = {
+    "def pair(): return 1, None": (
+        "returned-none",
+        "`pair` returned (1, None) (tuple), with None in it",
+    ),
+    "def pair(): return 1, 2, 3": ("unusable", "`pair` returned (1, 2, 3) (tuple): wanted 2 values"),
+    "def pair(): return 1, 2": ("unusable", "`pair` returned (1, 2) (tuple): the check cannot use that"),
+    "def pair(): return 7": ("unusable", "`pair` returned 7 (int): the check cannot use that"),
+}
+
+
+@pytest.mark.parametrize("source", PARTS)
+def test_what_breaks_in_the_check_is_not_said_in_the_checks_own_words(source):
+    result = attempt(judge_pair, source)
+    assert (result.code, result.message, result.hint) == (*PARTS[source], "")
+
+
+def test_functions_in_errors_are_named_as_the_learner_named_them():
+    source = """
+def make():
+    def inner(a): pass
+    return inner
+weights = lambda counts: make()()
+"""
+    message = attempt(weights_follow_tokens, source).message
+    assert "TypeError: inner() missing 1 required positional argument: 'a', in line 5 of your cell" in message
+
+
 @pytest.mark.parametrize("source", FAILED)
 def test_a_wrong_answer_fails_with_its_code_and_what_came_back(source):
     code, message = FAILED[source]
     result = attempt(weights_follow_tokens, source)
     assert (result.outcome, result.points, result.code) == (Outcome.FAILED, 0, code), str(result)
     assert message in result.message
-    assert result.hint == "first hint"
+    assert "Error" not in result.message
+    assert result.hint == ("" if code in GENERAL else "first hint")
 
 
 @pytest.mark.parametrize("source", CRASHED)
@@ -94,6 +141,7 @@ def test_code_that_breaks_is_crashed_with_its_own_line(source):
     result = attempt(check, source)
     assert (result.outcome, result.points, result.code) == (Outcome.CRASHED, 0, code), str(result)
     assert all(part in result.message for part in parts), result.message
+    assert result.hint == ""
 
 
 def test_the_limit_holds_in_a_thread_without_signals():
