@@ -31,6 +31,8 @@ ALLOWED: dict[str, set[str]] = {
     "authoring": {"core", "grading"},
     "grading": {"core"},
     "classroom": {"core", "grading"},
+    "grader": {"core", "grading"},
+    "gradebook": {"core", "grading"},
     # below all
     "core": set(),
 }
