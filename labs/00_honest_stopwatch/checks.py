@@ -37,14 +37,14 @@ class MadeUpMachine:
 
 
 @check(
-    "stopwatch",
-    points=3,
+    "stopwatch", points=3,
     hints=(
         "The first calls pay for what later calls find ready. Who should not be in your list?",
         "Two loops: one calls and looks at no clock, the other reads the clock before and after each call.",
-        "for _ in range(warmup): call()   then n times: before = clock(); call(); keep clock() - before",
+        "The first loop only calls. In the second, what a call took is the clock after it less the clock "
+        "before it, and each such difference goes into the list.",
     ),
-)
+)  # fmt: skip
 def time_single_calls(answers: Answers) -> None:
     """Time n single calls, after warm-up calls that nobody looks at."""
     n, warmup = int(answers.rng.integers(5, 12)), int(answers.rng.integers(2, 5))
@@ -59,7 +59,14 @@ def time_single_calls(answers: Answers) -> None:
         seconds, (list, tuple, np.ndarray), what="what time_calls returned", code="not-a-list",
         meaning="wanted: one value for each timed call",
     )  # fmt: skip
-    largest_s = max((float(value) for value in seconds), default=0.0)
+    values = [float(value) for value in seconds]
+    smallest_s, largest_s = min(values, default=0.0), max(values, default=0.0)
+    for unit, per_second in (("milli", 1e3), ("micro", 1e6), ("nano", 1e9)):
+        expect(
+            not 0.7 < 1024 * smallest_s / per_second < 1.3,
+            f"your smallest value is {smallest_s:.3g}; the call took {smallest_s / per_second:.3g} s",
+            code="wrong-unit", meaning=f"these are {unit}seconds; the docstring asks for seconds [s]",
+        )  # fmt: skip
     expect(
         largest_s < 0.4,
         f"your largest value is {largest_s:.3g} s; a warm call takes about 0.001 s on this made-up machine",
@@ -85,14 +92,13 @@ def time_single_calls(answers: Answers) -> None:
         code="average-of-all", meaning="a total divided by n hides how much calls differ: what we are after",
     )  # fmt: skip
     expect_close(
-        seconds, warm_s, what="seconds per call", code="wrong-seconds", rtol=1e-6,
+        seconds, warm_s, what="seconds", code="wrong-seconds", rtol=1e-6,
         meaning="a value should be the clock after its call minus the clock before it",
     )  # fmt: skip
 
 
 @check(
-    "interval",
-    points=4,
+    "interval", points=4,
     hints=(
         "How many of the values may lie on one side of the true median before you are surprised?",
         "A value falls below the true median as a coin falls on heads: fewer than k of n on one of the sides "
@@ -125,10 +131,9 @@ def interval_by_counting(answers: Answers) -> None:
 
 
 def _three(found: object) -> tuple[float, float, float]:
-    what = "what median_interval returned"
-    wanted = "wanted: median, low, high"
-    expect_type(found, (list, tuple, np.ndarray), what=what, code="not-three-numbers", meaning=wanted)
-    expect_length(found, 3, what=what, code="not-three-numbers", meaning=wanted)
+    told = {"what": "what median_interval returned", "meaning": "wanted: median, low, high"}
+    expect_type(found, (list, tuple, np.ndarray), **told, code="not-three-numbers")
+    expect_length(found, 3, **told, code="not-three-numbers")
     return tuple(found)  # type: ignore[arg-type, return-value]
 
 
@@ -146,15 +151,16 @@ def _check_interval(found: Sequence[float], values: Sequence[float]) -> None:
     wanted = ordered[k - 1], ordered[n - k]
     for code, low, high, meaning in _mistaken(values):
         expect(
-            
             np.allclose(found[1:], wanted, rtol=1e-9) or not np.allclose(found[1:], (low, high), rtol=1e-3),
             f"the interval of {n} values is [{found[1]:.4g}, {found[2]:.4g}], "
             f"wanted [{wanted[0]:.4g}, {wanted[1]:.4g}]", code=code, meaning=meaning,
         )  # fmt: skip
-    expect_close(
-        found[1:], wanted, what=f"the interval of {n} values (k = {k})", code="wrong-interval", rtol=1e-9,
-        meaning="k is the largest number for which 'fewer than k on one of the sides' has at most 5 %",
-    )  # fmt: skip
+    for end, got, want in zip(("low", "high"), found[1:], wanted, strict=True):
+        expect_close(
+            got, want, what=f"the {end} end of the interval of {n} values (k = {k})", code="wrong-interval",
+            meaning="k is the largest number for which 'fewer than k on one of the sides' has at most 5 %",
+            rtol=1e-9,
+        )  # fmt: skip
 
 
 def _mistaken(values: Sequence[float]) -> list[tuple[str, float, float, str]]:
@@ -182,14 +188,13 @@ def rank(n: int) -> int:
 
 
 @check(
-    "aa-test",
-    points=3,
+    "aa-test", points=3,
     hints=(
         "Each trial is a measurement of its own: measure, decide, count.",
         "A winner is a winner, whether it is called 'A' or 'B'. Then make a share of the count.",
         "In each trial: a, b = measure_pair(); count it if decide(a, b) != 'INCONCLUSIVE'. Divide by trials.",
     ),
-)
+)  # fmt: skip
 def count_false_alarms(answers: Answers) -> None:
     """Say in what share of A/A tests a rule announces a winner."""
     counts = [int(answers.rng.integers(*limits)) for limits in ((8, 12), (3, 7), (20, 40))]
@@ -225,19 +230,18 @@ def count_false_alarms(answers: Answers) -> None:
     for code, (value, meaning) in likely.items():
         is_it = isinstance(share, int | float | np.number) and math.isclose(share, value)
         expect(not is_it, f"{what} is {share}, wanted {alarms / trials:.4g}", code=code, meaning=meaning)
-    many = "each trial counts once, with or without a winner"
-    expect_close(share, alarms / trials, what=what, code="wrong-share", meaning=many)
+    meaning = "each trial counts once, with or without a winner"
+    expect_close(share, alarms / trials, what=what, code="wrong-share", meaning=meaning)
 
 
 @check(
-    "verdict",
-    points=3,
+    "verdict", points=3,
     hints=(
         "Value i of A and value i of B were taken a moment apart. Compare these two with each other first.",
         "Take the ratios b / a, one a pair, and the interval of their median. Where is 'no difference'?",
         "_, low, high = median_interval(ratios): 'A' if low > 1, 'B' if high < 1, else 'INCONCLUSIVE'.",
     ),
-)
+)  # fmt: skip
 def winner_by_interval(answers: Answers) -> None:
     """Announce a winner only if the interval of the paired ratio leaves 1 out."""
     rng, winner = answers.rng, answers["winner"]
@@ -281,33 +285,34 @@ def _said(verdict: object) -> str:
 
 
 @check(
-    "fair-race",
-    points=4,
+    "fair-race", points=4,
     hints=(
         "On a machine that slows down, whoever runs later loses. Who runs later?",
         "Run A and B in turn, pair by pair; and think about who is second in every pair.",
         "In pair 0 time A, then B; in pair 1 time B, then A; and so on. Each time goes into its own list.",
     ),
-)
+)  # fmt: skip
 def race_in_turn(answers: Answers) -> None:
-    """Mend `race`: pairs of neighbours, and A and B take turns in going first."""
+    """Mend `race`, so that a machine that slows down favours neither side."""
     race = answers["race"]
     pairs, growth = 2 * int(answers.rng.integers(5, 10)), float(answers.rng.uniform(0.01, 0.03))
     machine = MadeUpMachine([0.001], growth)
     found = race(machine.call("A"), machine.call("B"), pairs, machine.clock)
     expect_type(found, (tuple, list), what="what race returned", code="not-two-lists")
     expect_length(
-        found,
-        2,
-        what="what race returned",
-        code="not-two-lists",
+        found, 2, what="what race returned", code="not-two-lists",
         meaning="wanted: the times of A, the times of B",
-    )
+    )  # fmt: skip
     for name, seconds in zip("AB", found, strict=True):
         expect_length(
             seconds, pairs, what=f"the list of {name} for {pairs} pairs", code="pairs-missing",
             meaning="every pair gives one value to each side",
         )  # fmt: skip
+    expect(
+        len(machine.calls) <= 2 * pairs, f"{pairs} pairs made {len(machine.calls)} calls, wanted {2 * pairs}",
+        code="hidden-warm-up",
+        meaning="every call is timed here: time_calls makes 5 warm-up calls unless it is told warmup=0",
+    )  # fmt: skip
     order = "".join(machine.calls)
     couples = [order[i : i + 2] for i in range(0, len(order), 2)]
     shown = " ".join(couples[:6]) + " ..."
@@ -342,8 +347,7 @@ def race_in_turn(answers: Answers) -> None:
 
 
 @check(
-    "guard",
-    points=3,
+    "guard", points=3,
     hints=(
         "What should any race say about a function that runs against itself?",
         "Let a HeatingMachine do both sides, in an even number of pairs, and look at the median of b / a.",
@@ -367,15 +371,15 @@ def guard_that_catches(answers: Answers) -> None:
         meaning="a test that does not run what it tests says nothing about it",
     )  # fmt: skip
     expect(
-        in_turns, "a fair race was called unfair", code="blames-the-fair",
+        in_turns, "is_fair said no to a fair race", code="blames-the-fair",
         meaning="give both sides the same work, and leave room for rounding",
     )  # fmt: skip
     expect(
-        not blocks, "the broken race, all of A and then all of B, was called fair", code="misses-blocks",
+        not blocks, "is_fair said yes to the broken race: all of A, then all of B", code="misses-blocks",
         meaning="on a machine that keeps its speed the order does not matter, and the fault stays hidden",
     )  # fmt: skip
     expect(
-        not same_first, "a race in which A is always first was called fair", code="misses-same-first",
+        not same_first, "is_fair said yes to a race in which A is always first", code="misses-same-first",
         meaning="its ratio is off by the drift of one call: be stricter, or let the machine heat faster",
     )  # fmt: skip
 

@@ -106,7 +106,8 @@ def weights_follow_targets(answers: Answers) -> None:
         shares.sum(), 1.0, what=f"the sum of {what}", code="not-shares",
         meaning="shares of one whole add up to 1: divide by the count of all micro-batches together",
     )  # fmt: skip
-    expect_close(shares, wanted, what=what, code="wrong-weights", meaning="count labels that are not IGNORE")
+    meaning = "count labels that are not IGNORE"
+    expect(np.allclose(shares, wanted), told, code="wrong-weights", meaning=meaning)
 
 
 @check(
@@ -115,7 +116,7 @@ def weights_follow_targets(answers: Answers) -> None:
         ".grad adds up over calls of backward(). What must each loss be divided by so that the sum is right?",
         "Clear the gradients once, first; divide each summed loss by the targets of ALL micro-batches.",
         "First count all labels that are not IGNORE. In the loop: (nats / that count).backward(). Return the "
-        "sum of these quotients as a float.",
+        "sum of these quotients, as plain numbers.",
     ),
 )  # fmt: skip
 def gradient_of_the_whole(answers: Answers) -> None:
@@ -165,7 +166,8 @@ def gradient_of_the_whole(answers: Answers) -> None:
     )  # fmt: skip
     for code, (scales, meaning) in mistaken.items():
         expect(not is_near(found, flat(gradients(model, batches, scales))), told, code=code, meaning=meaning)
-    expect(is_near(found, wanted), told, code="wrong-gradient", meaning="each loss / all targets")
+    meaning = "divide each summed loss by the number of targets of all micro-batches together"
+    expect(is_near(found, wanted), told, code="wrong-gradient", meaning=meaning)
     expect_close(
         loss, sum_loss(model, *whole).item() / total, what="the returned loss", code="wrong-loss", rtol=1e-3,
         meaning="wanted: the mean over all labelled digits of all micro-batches [nats]",
@@ -295,18 +297,14 @@ def keep_only_inputs_of_blocks(answers: Answers) -> None:
         lambda blocks, x: functools.reduce(lambda made, block: block(made), blocks, x)
     )
     out, found, order = run(answers["run_checkpointed"])
-    expect_close(
-        out, wanted_out, what="the output", code="other-output", meaning="every block once, in order",
-    )  # fmt: skip
+    every = "every block once, in order"
+    expect_close(out, wanted_out, what="the output", code="other-output", meaning=every)
     expect(
         found.shape == wanted.shape, "some blocks got no gradient", code="no-gradient",
         meaning="no_grad and detach save memory by giving up learning",
     )  # fmt: skip
-    again = order[number:]
-    expect(
-        again, f"every block ran once: {order}", code="nothing-recomputed",
-        meaning="nothing was forgotten, so nothing was saved",
-    )  # fmt: skip
+    again, meaning = order[number:], "nothing was forgotten, so nothing was saved"
+    expect(again, f"every block ran once: {order}", code="nothing-recomputed", meaning=meaning)
     expect(
         set(again) == set(range(number)), f"only blocks {sorted(set(again))} of {number} ran again",
         code="some-blocks-kept", meaning="the others still keep all that happens inside",

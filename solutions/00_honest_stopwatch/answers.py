@@ -119,6 +119,7 @@ def time_calls(call, n, warmup=5, clock=time.perf_counter):
         seconds.append(clock() - before)
     return seconds
 """,
+        "wrong-unit": TIME_CALLS.replace("clock() - before", "1000 * (clock() - before)"),
         "wrong-seconds": """
 def time_calls(call, n, warmup=5, clock=time.perf_counter):
     for _ in range(warmup):
@@ -391,6 +392,15 @@ def race(call_a, call_b, pairs, clock=time.perf_counter):
     for _ in range(pairs):
         seconds_a += time_calls(call_a, 1, 0, clock)
         seconds_b += time_calls(call_b, 1, 0, clock)
+    return seconds_a, seconds_b
+""",
+        "hidden-warm-up": """
+def race(call_a, call_b, pairs, clock=time.perf_counter):
+    seconds_a, seconds_b = [], []
+    for pair in range(pairs):
+        turn = ((call_a, seconds_a), (call_b, seconds_b))
+        for call, seconds in turn if pair % 2 == 0 else turn[::-1]:
+            seconds += time_calls(call, 1, clock=clock)
     return seconds_a, seconds_b
 """,
         "lists-swapped": """

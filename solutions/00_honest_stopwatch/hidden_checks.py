@@ -45,7 +45,10 @@ def interval_for_every_n(answers: Answers) -> None:
         expect_close(
             found[0], statistics.median(values), what=f"the median of {n} values", code="median-for-n"
         )
-        expect_close(found[1:], wanted, what=f"the interval of {n} values", code="interval-for-n")
+        for end, got, want in zip(("low", "high"), found[1:], wanted, strict=True):
+            expect_close(
+                got, want, what=f"the {end} end of the interval of {n} values", code="interval-for-n"
+            )
 
 
 @check("false-alarms-corners", points=1, hints=HINTS)
@@ -96,5 +99,7 @@ def guard_sees_the_mirror_image(answers: Answers) -> None:
         return seconds_a, seconds_b
 
     expect(
-        not answers["is_fair"](b_first), "a race in which B is always first was called fair", code="b-first"
+        not answers["is_fair"](b_first),
+        "is_fair said yes to a race in which B is always first",
+        code="b-first",
     )

@@ -62,6 +62,13 @@ def run_settings(changes):
     return DEFAULTS | changes
 """
         + _IDENTITY,
+        "wrong-exception": """
+def run_settings(changes):
+    for name in changes:
+        DEFAULTS[name]
+    return {**DEFAULTS, **changes}
+"""
+        + _IDENTITY,
         "incomplete-settings": """
 def run_settings(changes):
     if set(changes) - set(DEFAULTS):

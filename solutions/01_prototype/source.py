@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 01 · The prototype
+# # Lab 01: The prototype
 # From a notebook that has several answers to a module that has one.
 
 # %% [markdown]
@@ -188,10 +188,12 @@ import json
 
 
 def run_settings(changes):
-    """Return all settings of a run: a new dict of everything in DEFAULTS, `changes` on top.
+    """Return all settings of a run: everything in DEFAULTS, with `changes` on top.
 
     changes: dict, some of the names of DEFAULTS with other values. A name that DEFAULTS lacks is
-    refused with a ValueError. DEFAULTS and `changes` themselves stay as they are.
+    refused with a ValueError.
+    Returns a new dict at every call: DEFAULTS and `changes` stay as they are, also when the caller
+    writes into what it got. (All values are numbers, so nothing inside needs a copy of its own.)
     """
     ### BEGIN SOLUTION
     unknown = sorted(set(changes) - set(DEFAULTS))
@@ -244,6 +246,8 @@ lab.check("split")
 
 # %% [markdown]
 # ### The score that the sorting office cares about
+# A parcel with five right digits travels to the wrong town. So two shares are wanted: of the digits, which
+# is what the network learns, and of the whole codes, which is what the belt needs.
 
 
 # %% task="score"
@@ -264,6 +268,8 @@ lab.check("score")
 
 # %% [markdown]
 # ### One function for the whole experiment
+# Now the five cells of the prototype become one function. Whatever it needs comes in by `settings`, whatever
+# it finds out goes back by `return`: then no order of cells can change it, and a fresh process knows enough.
 
 
 # %% task="run"
@@ -492,7 +498,8 @@ lab.measure("training_share", training_share)
 # The next cell puts the model beside the measurement.
 #
 # Then write two or three sentences in place of the dots: why is the first residual positive? What do the six
-# digits of one photo share? Would more training data make it go away, or a lamp?
+# digits of one photo share? Would more training data make it go away, or a lamp? No machine grades this:
+# your words are kept, and an instructor may read them.
 
 # %%
 assert RUNS, "solve the tasks above, then measure 'codes': this cell needs what your module read"
@@ -517,6 +524,14 @@ lab.explain(
 )
 
 # %% [markdown]
+# <details><summary>When yours is written: what a good answer names</summary>
+#
+# - Both residuals, in points, and which assumption of p⁶ the first one breaks.
+# - One cause that all digits of a photo have in common, and a line of the print that shows it.
+# - What more data would change in that line, and what it would leave.
+#
+# </details>
+#
 # ### Drill: the reader that remembers
 # Night photos are faint, so a colleague scales the ink: the brightest pixel shall become 1. His unit test
 # calls the function twice with the same photo and gets the same features. In service, photos come in the

@@ -104,7 +104,7 @@ def micro_batch_weights(labels):
         labels: list of tensors (B, 6) int64, one a micro-batch; B differs. IGNORE: a digit without label.
 
     Returns:
-        List of floats, one a micro-batch; they add up to 1.
+        List (or tensor) of numbers, one a micro-batch; they add up to 1.
     """
     ### BEGIN SOLUTION
     targets = [int((labels_BP != IGNORE).sum()) for labels_BP in labels]
@@ -118,20 +118,24 @@ lab.check("weights")
 # %% [markdown]
 # ### The ragged last micro-batch
 # `.grad` adds up: each `backward()` puts its gradient on top of what is there, until somebody clears it.
-# That is the whole trick of accumulation, and also its trap. Only one micro-batch may be in memory at a
-# time.
+# That is the whole trick of accumulation, and also its trap. The other half of the trick is memory: a graph
+# lives from its forward pass to its `backward()`, and only one may live at a time.
 
 
 # %% task="accumulate"
 def accumulate(model, micro_batches):
     """Leave in every parameter's .grad what one backward pass over all photos at once would leave there.
 
+    The rule of memory: each micro-batch goes through the model by itself, and its graph is gone (by its
+    own `backward()`) before the next one goes through.
+
     Args:
         model: maps images (B, 28, 168) uint8 to logits (B, 6, 10) float32. Old gradients in it do not count.
         micro_batches: list of (images (B, 28, 168) uint8, labels (B, 6) int64); B differs.
 
     Returns:
-        The mean loss over all targets of all micro-batches [nats per digit], a float.
+        The mean loss over all targets of all micro-batches [nats per digit]: a number (a float, or a
+        tensor with one number).
     """
     ### BEGIN SOLUTION
     targets = sum(int((labels_BP != IGNORE).sum()) for _, labels_BP in micro_batches)
@@ -164,7 +168,7 @@ def accumulated_step(model, optimizer, micro_batches, max_grad_norm=float("inf")
         max_grad_norm: the L2 norm of the whole gradient is clipped to this.
 
     Returns:
-        The norm before clipping, a float.
+        The norm before clipping: a number (a float, or a tensor with one number).
     """
     ### BEGIN SOLUTION
     accumulate(model, micro_batches)
@@ -296,11 +300,11 @@ f"{steps} steps; without the last five photos the weights differ by {(after_all 
 
 # %% task="epoch"
 def train_epoch(model, optimizer, micro_batches, per_step):
-    """Take one step for every `per_step` micro-batches, and one for what is left over; no clipping.
+    """Learn from every micro-batch, in order, `per_step` of them to a step; no clipping.
 
     Args:
         model, optimizer, micro_batches: as for `accumulated_step`.
-        per_step: how many micro-batches make a step; the last step may have fewer.
+        per_step: how many micro-batches make a full step.
 
     Returns:
         The number of steps, an int.
@@ -491,6 +495,8 @@ print(
 #   one?
 # - Would the error be larger or smaller if photos agreed less? What does the formula say in the limit?
 # - Why is the ratio of times not exactly 4/3?
+#
+# No machine grades this: your words are kept, and an instructor may read them.
 
 # %%
 lab.explain("residual", "")
@@ -504,6 +510,16 @@ lab.explain(
     "of times rests on what backward really costs beside forward: the first block, for one, needs no "
     "gradient of its input.",
 )
+
+# %% [markdown]
+# <details><summary>When yours is written: what a good answer names</summary>
+#
+# - The sign of the residual, and where it is largest: with numbers of the table.
+# - What separates an average from a typical value when a few values are very large.
+# - The limit of the formula for photos that have nothing in common, and the number printed for it.
+# - One part of the network for which backward costs less than two forward passes, or more.
+#
+# </details>
 
 # %% [markdown]
 # ## Cost

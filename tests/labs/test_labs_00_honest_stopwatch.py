@@ -45,6 +45,14 @@ def test_each_wrong_answer_gets_its_own_feedback_on_any_input(task, code, names)
     assert len(result.meaning) > 20, "it does not say what misconception this looks like"
 
 
+@pytest.mark.parametrize("factor", ["1e3", "1e6", "1e9"])
+@pytest.mark.parametrize("warmup", ["warmup", "0"])
+def test_another_unit_is_named_before_anything_that_it_resembles(factor, warmup, names):
+    right = LAB.answers["stopwatch"].right[0].replace("range(warmup)", f"range({warmup})")
+    source = right.replace("clock() - before", f"{factor} * (clock() - before)")
+    assert LAB.try_answer("stopwatch", source, names).code == "wrong-unit"
+
+
 @pytest.mark.parametrize("task", LAB.tasks)
 def test_crashing_answers_are_reported_as_crashes(task, names):
     assert LAB.try_answer(task, LAB.answers[task].crashing, names).outcome.value == "crashed"
