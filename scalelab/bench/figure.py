@@ -4,28 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from scalelab.core.lazy import require
+from scalelab.core.page import BLUE, GREEN, GREY, ORANGE, RED
 
 SLO_S = 0.2
 """the latency target of the road: p95 under 200 ms"""
-BLUE, ORANGE, GREEN, RED, GREY = "#3b7dd8", "#d9822b", "#2a9d6f", "#c8433f", "#8a8f98"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A plot with its words and numbers."""
-
-    title: str
-    lead: str
-    """what to look for, one sentence"""
-    plot: Any
-    """plotly.graph_objects.Figure"""
-    alt: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def bars(names: Sequence[str], heights: Sequence[float], groups: Sequence[str] | None) -> Any:

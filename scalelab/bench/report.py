@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from scalelab.bench.figure import Figure
 from scalelab.bench.road import HEADER, Rung, bought_table, read_claims, read_rungs, road_table
 from scalelab.bench.road_figures import road_figures
 from scalelab.bench.rung_figures import rung_figures
 from scalelab.core.errors import DataError
 from scalelab.core.lazy import require
+from scalelab.core.page import FOLLOW_THEME, figure_section, html_table, page_style, write_whole
 from scalelab.core.records import RecordStore, RunRecord
 from scalelab.core.units import format_bytes
 
@@ -37,53 +36,22 @@ def build_report(folder: Path, *, title: str = "The road, measured on this machi
         resources.files("scalelab.bench").joinpath("page.html").read_text(encoding="utf-8")
     ).substitute(
         title=html.escape(title),
+        style=page_style(),
+        paint=FOLLOW_THEME,
         plotly=require("plotly.offline", extra="bench").get_plotlyjs(),
         machine=_machine(records[-1]),
         warning=_busy_warning(records),
-        bought=_table(("rung", "what it bought"), bought_table(rungs), kind="prose"),
-        road=_table(HEADER, road_table(rungs)),
+        bought=html_table(("rung", "what it bought"), bought_table(rungs), kind="prose"),
+        road=html_table(HEADER, road_table(rungs)),
         claims=_claims(records),
         problems=_problems(rungs),
         figures="\n".join(
-            _section(number, figure)
+            figure_section(number, figure)
             for number, figure in enumerate([*road_figures(rungs), *rung_figures(records)])
         ),
         method=_method(records),
     )
-    path = folder / "report.html"
-    partial = path.with_suffix(".html.partial")
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, path)
-    return path
-
-
-def _section(number: int, figure: Figure) -> str:
-    figure.plot.update_layout(
-        margin={"l": 70, "r": 20, "t": 30, "b": 60}, height=400, paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)", font={"family": "system-ui"},
-        legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
-    )  # fmt: skip
-    grid = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.5)"}
-    figure.plot.update_xaxes(**grid)
-    figure.plot.update_yaxes(**grid)
-    plot = figure.plot.to_html(
-        full_html=False, include_plotlyjs=False, div_id=f"plot-{number}", default_width="100%",
-        config={"displaylogo": False, "responsive": True},
-    )  # fmt: skip
-    return (
-        f'<section><h2>{html.escape(figure.title)}</h2><p class="lead">{html.escape(figure.lead)}</p>'
-        f'<div class="plot" role="img" aria-label="{html.escape(figure.alt, quote=True)}">{plot}</div>'
-        f"<details><summary>The numbers</summary>{_table(figure.header, figure.rows)}</details></section>"
-    )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "numbers") -> str:
-    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="scroll"><table class="{kind}">{table}</table></div>'
+    return write_whole(folder / "report.html", page)
 
 
 def _claims(records: Sequence[RunRecord]) -> str:
@@ -168,6 +136,6 @@ def _method(records: Sequence[RunRecord]) -> str:
         "<dl>"
         + "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in methods)
         + "</dl>"
-        + _table(("record", "when (UTC)", "revision", "cores busy before", "seed"), rows)
+        + html_table(("record", "when (UTC)", "revision", "cores busy before", "seed"), rows)
         + f"<p>{html.escape(', '.join(f'{name} {version}' for name, version in versions.items()))}</p>"
     )

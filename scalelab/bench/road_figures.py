@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scalelab.bench.figure import BLUE, GREEN, ORANGE, RED, SLO_S, Figure, bars, log_axis, mark_target
+from scalelab.bench.figure import SLO_S, bars, log_axis, mark_target
 from scalelab.bench.road import Rung, pareto_front
 from scalelab.core.lazy import require
+from scalelab.core.page import BLUE, GREEN, ORANGE, RED, Figure
 from scalelab.core.units import MIB, format_percent, format_rate
 
 

@@ -6,9 +6,10 @@ import itertools
 import statistics
 from collections.abc import Sequence
 
-from scalelab.bench.figure import BLUE, GREEN, ORANGE, RED, SLO_S, Figure, bars, log_axis, mark_target
+from scalelab.bench.figure import SLO_S, bars, log_axis, mark_target
 from scalelab.core.errors import DataError
 from scalelab.core.lazy import require
+from scalelab.core.page import BLUE, GREEN, ORANGE, RED, Figure
 from scalelab.core.records import RunRecord
 from scalelab.core.units import MIB, format_rate, format_seconds
 

@@ -1,0 +1,97 @@
+"""Parts of a self-contained page: style, tables, figures with their words. It opens offline, on a phone too.
+
+Texts given here are plain and are escaped here; what is said to be HTML is taken as it is.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+BLUE, ORANGE, GREEN, RED, GREY = "#3b7dd8", "#d9822b", "#2a9d6f", "#c8433f", "#8a8f98"
+"""of plots, on light and dark paper"""
+FOLLOW_THEME = """<script>
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  function paint() {
+    const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
+    document.querySelectorAll(".js-plotly-plot").forEach(plot => Plotly.relayout(plot, {"font.color": ink}));
+  }
+  paint();
+  dark.addEventListener("change", paint);
+  window.addEventListener("beforeprint",
+    () => document.querySelectorAll("details").forEach(d => { d.open = true; }));
+</script>"""
+"""at the end of a page with plots: their ink is that of the page, light or dark"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot with its words and numbers."""
+
+    title: str
+    lead: str
+    """what to look for, one sentence"""
+    plot: Any
+    """plotly.graph_objects.Figure"""
+    alt: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def page_style() -> str:
+    """Return the style sheet that our pages share."""
+    return resources.files("scalelab.core").joinpath("page.css").read_text(encoding="utf-8")
+
+
+def figure_section(number: int, figure: Figure, *, height: int = 400) -> str:
+    """Return a figure as HTML: title, lead, plot with its alternative text, and the numbers, folded.
+
+    Args:
+        number: one of its own for each figure of a page.
+        height: of the plot [px].
+    """
+    figure.plot.update_layout(
+        margin={"l": 70, "r": 20, "t": 30, "b": 60}, height=height, paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)", font={"family": "system-ui"},
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
+    )  # fmt: skip
+    grid = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.5)"}
+    figure.plot.update_xaxes(**grid)
+    figure.plot.update_yaxes(**grid)
+    plot = figure.plot.to_html(
+        full_html=False, include_plotlyjs=False, div_id=f"plot-{number}", default_width="100%",
+        config={"displaylogo": False, "responsive": True},
+    )  # fmt: skip
+    return (
+        f'<section><h2>{html.escape(figure.title)}</h2><p class="lead">{html.escape(figure.lead)}</p>'
+        f'<div class="plot" role="img" aria-label="{html.escape(figure.alt, quote=True)}">{plot}</div>'
+        f"<details><summary>The numbers</summary>{html_table(figure.header, figure.rows)}</details></section>"
+    )
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "numbers") -> str:
+    """Return rows of plain text as an HTML table that scrolls by itself.
+
+    Args:
+        kind: ``numbers`` keeps a row on one line; ``prose`` breaks lines, and stacks cells on a phone.
+    """
+    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="scroll"><table class="{kind}">{table}</table></div>'
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a text file so that a reader finds the old or the new one, never a half; return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(partial, path)
+    return path
