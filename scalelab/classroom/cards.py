@@ -6,6 +6,7 @@ in light and dark, in a narrow window, and where style sheets are stripped.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,12 @@ _PRE = (
     "font-size:13px"
 )
 FAINT = "opacity:.75;font-size:12px"
+
+
+_WORD = re.compile(r"[a-z][a-z'-]*[,:;]?(\s|$)")
+_NAME = re.compile(
+    r"(?<![\w./])([A-Za-z_]\w*_\w*(?:\.\w+)*(?:\(\))?|[A-Za-z_]\w*(?:\(\)|\[[\d, ]+\]))(?![\w(])"
+)
 
 
 @dataclass
@@ -96,6 +103,22 @@ def make_card(
         ),
         "\n".join(filter(None, [f"[{badge}] {title}", *lines, footer])),
     )
+
+
+def sentence(text: str) -> str:
+    """Return `text` with a capital letter and an end; an identifier at its begin stays as it is."""
+    text = text.strip()
+    begin = text[:1].upper() + text[1:] if _WORD.match(text) else text
+    return begin if begin.endswith(("?", "!", ".", "`")) else f"{begin}."
+
+
+def names_as_code(text: str) -> str:
+    """Put identifiers (``run_id``, ``item()``, ``weights[0]``) in backticks, where they are not yet."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return text
+    parts[::2] = [_NAME.sub(r"`\1`", part) for part in parts[::2]]
+    return "`".join(parts)
 
 
 def box(tone: str, badge: str, title: str, body: str) -> str:

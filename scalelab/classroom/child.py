@@ -43,16 +43,15 @@ def main(notebook: Path, slug: str, out: Path, cell_limit_s: float) -> None:
         seen: set[str] = set()
 
         def on_result(result: CheckResult) -> None:
-            facts = {name: value for name, value in asdict(result).items() if name != "hints_seen"}
             seen.add(result.name)
-            tell("result", **{**facts, "outcome": result.outcome.value})
+            tell("result", **{**asdict(result), "outcome": result.outcome.value})
 
         Lab.on_result, Lab.measures = staticmethod(on_result), False
         lab = Lab(slug, shell.user_ns)
         tell(
             "checks",
             checks=[
-                {"name": check.name, "goal": check.goal, "points": check.points, "hint": check.hints[0]}
+                {"name": check.name, "goal": check.goal, "points": check.points}
                 for check in lab.checks.values()
             ],
         )

@@ -8,24 +8,30 @@ from scalelab.classroom import cards
 from scalelab.classroom.catalog import LabInfo
 from scalelab.classroom.ledger import Ledger
 from scalelab.grading.checks import Check, Outcome
+from scalelab.grading.expectations import GENERAL
 
 SOLUTIONS = ".solutions"
 """in a lab's folder, where a course provides it: JSON, task name -> source; never part of a package"""
 
 
 def seen(ledger: Ledger, lab: str, name: str) -> int:
-    """Return how many hints of a task the learner has seen; a card of a failed check shows the first."""
+    """Return how many hints of a task the learner has seen; the card of a wrong answer shows the first."""
     asked = [int(event.facts.get("number", 0)) for event in ledger.read(lab=lab, kind="hint", name=name)]
-    failed = {Outcome.FAILED.value, Outcome.CRASHED.value}
-    checks = ledger.read(lab=lab, kind="check", name=name)
-    return max([*asked, int(any(event.facts.get("outcome") in failed for event in checks))])
+    is_shown = any(
+        event.facts.get("outcome") == Outcome.FAILED.value and event.facts.get("code") not in GENERAL
+        for event in ledger.read(lab=lab, kind="check", name=name)
+    )
+    return max([*asked, int(is_shown)])
 
 
 def hint_card(check: Check, count: int) -> cards.Card:
     """Return the first `count` hints."""
     lines = [f"{number}. {text}" for number, text in enumerate(check.hints[:count], start=1)]
-    if count == len(check.hints):
-        lines.append(f'That was the last. `lab.give_up("{check.name}")` ends the task, and is recorded.')
+    lines.append(
+        f'That was the last one. `lab.give_up("{check.name}")` ends the task; that is recorded.'
+        if count == len(check.hints)
+        else "Hints cost nothing; run this cell again for the next one."
+    )
     return cards.make_card("info", f"hint {count} of {len(check.hints)}", check.name, lines)
 
 

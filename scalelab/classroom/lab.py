@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from scalelab.classroom import cards, hints, measured, progress, widgets
+from scalelab.classroom import cards, hints, measured, progress, stubs, widgets
 from scalelab.classroom.catalog import find_lab
 from scalelab.classroom.ledger import Ledger
 from scalelab.classroom.measuring import Measurement, NotMeasured
 from scalelab.classroom.predictions import CONFIDENCE, check_interval, find_prediction
+from scalelab.classroom.questions import Question, recall, with_unit
 from scalelab.classroom.results import ShownResult
 from scalelab.core.errors import ConfigError, UserError, did_you_mean
 from scalelab.grading import Answers, Check, CheckResult, Outcome, draw_seed, load_checks, run_check
 from scalelab.grading.limits import printed
 
-_RESTARTED = (
-    "you passed this task before: after a restart of the kernel, run the cells above again "
-    "(Run > Run All Above Selected Cell)"
-)
+_RESTARTED = "after a restart of the kernel, run the cells above again (Run > Run All Above Selected Cell)"
 
 
 class CheckNotPassed(UserError):
@@ -64,8 +61,8 @@ class Lab:
         self.namespace = sys._getframe(1).f_globals if namespace is None else namespace
         self.ledger = ledger or Ledger()
         self._checks: dict[str, Check] | None = None
-        self._asked: dict[str, tuple[str, str]] = {}
         self._told = ""
+        stubs.install(self.namespace)
 
     @property
     def slug(self) -> str:
@@ -80,8 +77,11 @@ class Lab:
                 self._checks = load_checks(self.info.folder)
         return self._checks
 
-    def check(self, name: str) -> CheckResult:
+    def check(self, name: str, *, seed: int | None = None) -> CheckResult:
         """Check a task. The result shows as a card; only with ``SCALELAB_STRICT=1`` it may raise.
+
+        Args:
+            seed: draws the inputs of an earlier run again, as its card says; without it they are fresh.
 
         Raises:
             ConfigError: there is no such task.
@@ -90,20 +90,27 @@ class Lab:
         """
         check = self._task(name)
         before = self.ledger.read(lab=self.slug, kind="check", name=name)
+        was_passed = any(event.facts.get("points") for event in before)
         answers = Answers(self.namespace)
-        result = run_check(check, answers, seed=draw_seed(lab=self.slug, check=name, attempt=len(before) + 1))
-        if answers.missing and any(e.facts.get("points") for e in before):
+        if seed is None:
+            seed = draw_seed(lab=self.slug, check=name, attempt=len(before) + 1)
+        result = run_check(check, answers, seed=seed)
+        if answers.missing and was_passed:
             result = replace(result, meaning=_RESTARTED)
         self._record(
             "check", name, outcome=result.outcome.value, points=result.points, max_points=result.max_points,
             code=result.code, seed=result.seed, seconds=round(result.seconds, 3),
         )  # fmt: skip
-        shown = ShownResult.of(result, hints_seen=hints.seen(self.ledger, self.slug, name))
         if Lab.on_result is not None:
             Lab.on_result(result)
         if is_strict() and result.outcome not in {Outcome.PASSED, Outcome.INCONCLUSIVE}:
             raise CheckNotPassed(str(result))
-        return shown
+        return ShownResult.of(
+            result,
+            hints_seen=hints.seen(self.ledger, self.slug, name),
+            was_passed=was_passed,
+            then=progress.next_step(self.info, self.checks, self.ledger) if result.is_passed else "",
+        )
 
     def predict(
         self,
@@ -118,30 +125,32 @@ class Lab:
     ) -> cards.Card:
         """Commit to a number and an interval before it is measured; without a guess, ask for them.
 
+        What an earlier call said of question, unit and range is remembered.
+
         Args:
             range: what the slider spans, in `unit`; a prediction may lie outside.
             low, high: you would bet nine to one that the value lies between them.
 
         Raises:
-            ConfigError: a number is missing, or not ``low <= guess <= high``.
+            ConfigError: a number is missing, or not ``low <= guess <= high``; a range that is none.
         """
-        if guess is None and low is None and high is None:
-            return self._ask(name, question, unit, range)
-        numbers = check_interval(name, guess, low, high)
+        asked, is_new = recall(self.ledger, self.slug, name, question, unit, range)
+        is_asking = guess is None and low is None and high is None
+        numbers = (0.0, 0.0, 0.0) if is_asking else check_interval(name, guess, low, high)
+        if is_new:
+            self._record("question", name, **vars(asked))
+        if is_asking:
+            return self._ask(name, asked)
         first = find_prediction(self.ledger, self.slug, name)
-        guess, low, high = numbers
-        asked = self._asked.get(name, ("", ""))
-        question, unit = question or asked[0], unit or asked[1]
-        if not self._is_repeated("prediction", name, guess=guess, low=low, high=high):
-            self._record("prediction", name, guess=guess, low=low, high=high, unit=unit, question=question)
-        told = f"You expect {_with_unit(guess, unit)}, between {low:g} and {high:g}."
+        self._commit(name, asked, numbers)
+        title, told = asked.question or name, [_expected(asked.unit, numbers), asked.warn(numbers[0])]
         if first is None or numbers == (first.guess, first.low, first.high):
-            return cards.make_card("info", "predicted", question or name, [told]).show()
+            return cards.make_card("info", "predicted", title, told).show()
         stays = (
-            f"Your first prediction stays: {_with_unit(first.guess, first.unit)}, between {first.low:g} and "
+            f"Your first prediction stays: {with_unit(first.guess, first.unit)}, between {first.low:g} and "
             f"{first.high:g}. This one is kept beside it as a revision."
         )
-        return cards.make_card("info", "revised", question or name, [told, stays]).show()
+        return cards.make_card("info", "revised", title, [*told, stays]).show()
 
     def measure(
         self, name: str, run: Callable[[], Measurement | float], *, unit: str = ""
@@ -180,7 +189,7 @@ class Lab:
         return measured.show(done, find_prediction(self.ledger, self.slug, name))
 
     def hint(self, name: str) -> cards.Card:
-        """Show the next of the task's three hints, with those before it."""
+        """Show the next of the task's three hints, with those before it. Hints cost no points."""
         check = self._task(name)
         count = min(hints.seen(self.ledger, self.slug, name) + 1, len(check.hints))
         self._record("hint", name, number=count)
@@ -223,36 +232,38 @@ class Lab:
         """
         line, facts = measured.cost_line(amounts)
         self._record("cost", what, amounts=facts)
-        return cards.make_card("info", "cost", what[0].upper() + what[1:], [line]).show()
+        return cards.make_card("info", "cost", what[:1].upper() + what[1:], [line]).show()
 
     def progress(self) -> cards.Card:
         """Show this lab's tasks with their points, and how well all predictions so far were calibrated."""
         return progress.progress_card(self.info, self.checks, self.ledger).show()
 
-    def _ask(self, name: str, question: str, unit: str, range: tuple[float, float] | None) -> cards.Card:
-        self._asked[name] = (question, unit)
+    def _ask(self, name: str, asked: Question) -> cards.Card:
         made = find_prediction(self.ledger, self.slug, name)
+        title = asked.question or name
         if made is not None:
-            told = f"You expect {_with_unit(made.guess, made.unit)}, between {made.low:g} and {made.high:g}."
-            return cards.make_card("info", "predicted", question or name, [told]).show()
-        typed = f"lab.predict({name!r}, guess=..., low=..., high=...)"
-        in_unit = f" in {unit}" if unit else ""
+            told = _expected(made.unit, (made.guess, made.low, made.high))
+            return cards.make_card("info", "predicted", title, [told]).show()
+        in_unit = f" in {asked.unit}" if asked.unit else ""
         sure = f"you would bet {round(10 * CONFIDENCE)} in 10 that the value lies in the interval"
+        has_form = asked.range is not None and widgets.can_show_widgets()
+        either = "Move the sliders and commit, or run" if has_form else "Run"
         told = f"Your guess{in_unit}, and an interval: {sure}."
-        if range is not None:
-            _check_range(name, range)
-        has_form = range is not None and widgets.can_show_widgets()
-        either = "Move the sliders and commit, or type" if has_form else "Type"
-        card = cards.make_card("calm", "predict", question or name, [told, f"{either}: `{typed}`"]).show()
-        if has_form and range is not None:
-
-            def commit(guess: float, low: float, high: float) -> None:
-                self._record(
-                    "prediction", name, guess=guess, low=low, high=high, unit=unit, question=question
-                )
-
-            widgets.show(widgets.prediction_form(range, unit, commit))
+        typed = f"{either} `lab.predict({name!r}, guess=..., low=..., high=...)` with your three numbers."
+        card = cards.make_card("calm", "predict", title, [told, typed]).show()
+        if has_form and asked.range is not None:
+            form = widgets.prediction_form(
+                asked.range, asked.unit, lambda *numbers: self._commit(name, asked, numbers)
+            )
+            widgets.show(form)
         return card
+
+    def _commit(self, name: str, asked: Question, numbers: tuple[float, float, float]) -> None:
+        guess, low, high = numbers
+        if not self._is_repeated("prediction", name, guess=guess, low=low, high=high):
+            self._record(
+                "prediction", name, guess=guess, low=low, high=high, unit=asked.unit, question=asked.question
+            )
 
     def _refuse(self, name: str, told: str) -> NotMeasured:
         if is_strict():
@@ -280,17 +291,6 @@ class Lab:
         return f"Lab {self.info.number:02d}: {self.info.title} ({self.info.points:g} points)"
 
 
-def _with_unit(value: float, unit: str) -> str:
-    return f"{value:g} {unit}".strip()
-
-
-def _check_range(name: str, range: tuple[float, float]) -> None:
-    try:
-        low, high = map(float, range)
-        is_range = math.isfinite(low) and math.isfinite(high) and low < high
-    except (TypeError, ValueError):
-        is_range = False
-    if not is_range:
-        raise ConfigError(
-            f"prediction {name!r}: the range {range!r} is none", hint="range=(lowest, highest), two numbers"
-        )
+def _expected(unit: str, numbers: tuple[float, float, float]) -> str:
+    guess, low, high = numbers
+    return f"You expect {with_unit(guess, unit)}, between {low:g} and {high:g}."

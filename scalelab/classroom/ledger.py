@@ -30,7 +30,7 @@ class Event:
     """One thing that the learner did in a lab."""
 
     kind: str
-    """prediction, measurement, check, hint, gave-up, explanation, cost, started or reset"""
+    """question, prediction, measurement, check, hint, gave-up, explanation, cost, started or reset"""
     lab: str
     name: str
     """the prediction, task or question that it belongs to"""

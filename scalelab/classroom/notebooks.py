@@ -84,7 +84,7 @@ def _read_json(path: Path) -> Any:
         size = path.stat().st_size if path.is_file() else None
         if size is None:
             kind = "a folder" if path.is_dir() else "not a file" if path.exists() else "not there"
-            raise DataError(f"{path} is {kind}", hint="give the path of a notebook: lab.ipynb")
+            raise DataError(f"{path} is {kind}", hint="give the path of your notebook, or its folder")
         if size > LARGEST_BYTES:
             raise DataError(
                 f"{path} has {format_bytes(size)}, no lab is so large",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -13,6 +13,8 @@ from scalelab.classroom.ledger import Event, Ledger
 from scalelab.classroom.predictions import read_predictions
 from scalelab.grading.checks import Check, Outcome
 
+_ENDED = {Outcome.PASSED.value, "given up"}
+_PARTS = {"measurement": "Measure", "explanation": "Explain, in your own words", "cost": "Cost"}
 _TONES = {"passed": "good", "failed": "bad", "crashed": "bad", "inconclusive": "warn"}
 
 
@@ -46,8 +48,8 @@ def _state(check: Check, events: Iterable[Event]) -> TaskState:
 
 
 def points_of(info: LabInfo, ledger: Ledger) -> tuple[float, str]:
-    """Return the points that were earned in a lab and its state, from the ledger alone."""
-    events = ledger.read(lab=info.slug)
+    """Return the points that were earned in a lab, and ``new``, ``begun`` or ``done``."""
+    events = _work(ledger.read(lab=info.slug))
     earned = {
         event.name: float(event.facts.get("points", 0))
         for event in events
@@ -57,6 +59,30 @@ def points_of(info: LabInfo, ledger: Ledger) -> tuple[float, str]:
     if not events:
         return 0.0, "new"
     return points, "done" if points >= info.points else "begun"
+
+
+def next_lab(labs: Sequence[LabInfo], ledger: Ledger) -> LabInfo | None:
+    """Return the lab to go on with: the one last worked on that is not done, else the first that is not."""
+    waiting = {info.slug: info for info in labs if points_of(info, ledger)[1] != "done"}
+    last = next((event.lab for event in reversed(_work(ledger.read())) if event.lab in waiting), None)
+    return waiting[last] if last else next(iter(waiting.values()), None)
+
+
+def _work(events: Iterable[Event]) -> list[Event]:
+    """Leave out what only makes a copy."""
+    return [event for event in events if event.kind not in {"started", "reset"}]
+
+
+def next_step(info: LabInfo, checks: Mapping[str, Check], ledger: Ledger) -> str:
+    """Say what comes after a task that was just passed: the next one, or the part of the lab after them."""
+    states = task_states(info, checks, ledger)
+    if any(state.state not in _ENDED for state in states):
+        return _next(states).replace("Next:", "Next task:")
+    earned, total = sum(state.points for state in states), sum(state.max_points for state in states)
+    kinds = {event.kind for event in ledger.read(lab=info.slug)}
+    left = [part for kind, part in _PARTS.items() if kind not in kinds]
+    then = f"Next: {left[0]}." if left else "The lab is done: `scalelab lab list` shows the next one."
+    return f"All tasks are done, {earned:g} of {total:g} points. {then}"
 
 
 def progress_card(info: LabInfo, checks: Mapping[str, Check], ledger: Ledger) -> cards.Card:
@@ -77,16 +103,14 @@ def progress_card(info: LabInfo, checks: Mapping[str, Check], ledger: Ledger) ->
 
 
 def _next(states: Iterable[TaskState]) -> str:
-    waiting = [state for state in states if state.state not in {Outcome.PASSED.value, "given up"}]
+    waiting = [state for state in states if state.state not in _ENDED]
     return f"Next: `{waiting[0].name}`: {waiting[0].goal}" if waiting else "All tasks are done."
 
 
 def _strip(states: Iterable[TaskState]) -> str:
     chips = []
     for state in states:
-        tone = {"passed": "good", "failed": "bad", "crashed": "bad", "inconclusive": "warn"}.get(
-            state.state, "calm"
-        )
+        tone = _TONES.get(state.state, "calm")
         _, rgb = cards.TONES[tone]
         chips.append(
             f"<span title='{escape(state.goal)}' style='border:1px solid rgba({rgb},.6);border-radius:4px;"

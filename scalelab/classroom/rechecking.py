@@ -127,8 +127,7 @@ def _report(
     errors = [f"cell {each['number']}: {each['message']}" for each in told if each["kind"] == "error"]
     lost = [
         CheckResult(
-            check["name"], Outcome.CRASHED, 0.0, check["points"], check["goal"], ended, "over-limit",
-            hint=check["hint"],
+            check["name"], Outcome.CRASHED, 0.0, check["points"], check["goal"], ended, "over-limit"
         )
         for check in checks
         if check["name"] not in results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from scalelab.classroom import cards
 from scalelab.core.units import format_seconds
@@ -23,37 +24,43 @@ class ShownResult(CheckResult):
 
     hints_seen: int = 0
     """how many of the three hints the learner has seen, with the one on this card"""
+    was_passed: bool = False
+    """the task was passed before, so its points are the learner's whatever this result is"""
+    then: str = ""
+    """what comes after a task that is passed, a sentence"""
 
     @classmethod
-    def of(cls, result: CheckResult, *, hints_seen: int = 0) -> ShownResult:
+    def of(cls, result: CheckResult, **more: Any) -> ShownResult:
         """Make one of a plain result."""
-        values = {field.name: getattr(result, field.name) for field in fields(CheckResult)}
-        return cls(**values, hints_seen=hints_seen)
+        return cls(**{field.name: getattr(result, field.name) for field in fields(CheckResult)}, **more)
 
     def _repr_html_(self) -> str:
         return card_of(self).html
 
 
-def card_of(result: CheckResult) -> cards.Card:
+def card_of(result: ShownResult) -> cards.Card:
     """Return the card of a result."""
     badge = f"{result.outcome.value} · {result.points:g}/{result.max_points:g}"
-    lines = [result.message]
+    lines = [cards.names_as_code(result.message)]
     if result.meaning:
-        lines.append(result.meaning[0].upper() + result.meaning[1:].rstrip(".") + _end(result.meaning))
-    seen = max(getattr(result, "hints_seen", 0), 1)
+        lines.append(cards.names_as_code(cards.sentence(result.meaning)))
     if result.hint:
-        more = f'  Next: `lab.hint("{result.name}")`.' if seen < HINTS else ""
-        lines.append(f"Hint: {result.hint}{more}")
+        lines.append(f"Hint: {cards.names_as_code(result.hint)}")
+    if result.was_passed and not result.is_passed:
+        lines.append(f"You passed this task before: its {result.max_points:g} points stay yours.")
+    lines.append(result.then)
+    has_inputs = result.outcome in {Outcome.FAILED, Outcome.CRASHED}
     body = ""
     if result.output.strip() and not result.is_passed:
         body = cards.details("What your code printed", cards.preformatted(result.output.strip()[-2000:]))
-    took = f"{format_seconds(result.seconds)} · " if result.seconds > 0.1 else ""
-    has_inputs = result.outcome in {Outcome.FAILED, Outcome.CRASHED}
-    footer = f"{took}the inputs were drawn from SCALELAB_SEED={result.seed}" if has_inputs else ""
+    small = []
+    if has_inputs and not result.was_passed and result.hints_seen < HINTS:
+        small.append(f'{"Another" if result.hint else "A"} hint: `lab.hint("{result.name}")`, costs nothing.')
+    if has_inputs:
+        small.append(f'The same inputs again: `lab.check("{result.name}", seed={result.seed})`.')
+    if result.seconds > 0.1:
+        small.append(f"Took {format_seconds(result.seconds)}.")
     return cards.make_card(
-        _TONES[result.outcome], badge, f"{result.name}: {result.goal}", lines, html=body, footer=footer
-    )
-
-
-def _end(text: str) -> str:
-    return "" if text.endswith(("?", "!")) else "."
+        _TONES[result.outcome], badge, f"{result.name}: {result.goal}", lines, html=body,
+        footer=" ".join(small),
+    )  # fmt: skip

@@ -29,8 +29,9 @@ def list_() -> None:
     from rich.table import Table
 
     from scalelab.classroom.catalog import list_labs
+    from scalelab.classroom.copies import started_copy
     from scalelab.classroom.ledger import Ledger
-    from scalelab.classroom.progress import points_of
+    from scalelab.classroom.progress import next_lab, points_of
 
     ledger = Ledger()
     table = Table(box=None, pad_edge=False)
@@ -42,16 +43,20 @@ def list_() -> None:
         ("points", "right"),
     ):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    waiting = ""
-    for info in list_labs():
+    labs = list_labs()
+    for info in labs:
         points, state = points_of(info, ledger)
-        waiting = waiting or (f"{info.number:02d}" if state != "done" else "")
         table.add_row(
             f"{info.number:02d}", info.title, f"{info.minutes}", state, f"{points:g}/{info.points:g}"
         )
     Console().print(table)
-    if waiting:
-        click.echo(f"\nNext: scalelab lab start {waiting}")
+    info = next_lab(labs, ledger)
+    if info is not None:
+        mine = started_copy(info, ledger)
+        begun = points_of(info, ledger)[1] == "begun"
+        click.echo(f"\n{'Go on with' if begun else 'Next'}: scalelab lab start {info.number:02d}")
+        if mine is not None:
+            click.echo(f"Your copy: {mine}")
 
 
 @lab.command()
@@ -61,24 +66,27 @@ def list_() -> None:
 def start(number: str, folder: Path | None, opens: bool) -> None:
     """Copy a lab's notebook and open it.
 
-    NUMBER is the lab's number or name. A copy that is there already is left as it is.
+    NUMBER is the lab's number or name. A copy that is there already, here or where I started it, is opened as
+    it is.
     """
     from scalelab.classroom.catalog import find_lab
-    from scalelab.classroom.copies import start_copy
+    from scalelab.classroom.copies import choose_folder, start_copy
     from scalelab.classroom.jupyterlab import lab_command
     from scalelab.classroom.ledger import Ledger
 
-    info = find_lab(number)
-    path, is_new = start_copy(info, folder)
-    told = "your copy" if is_new else "was there already and is left as it is"
+    info, ledger = find_lab(number), Ledger()
+    path, is_new = start_copy(info, choose_folder(info, folder, ledger))
+    path = path.resolve()
+    told = "your copy" if is_new else "your copy, was there already and is left as it is"
     click.echo(f"{path}: {told}")
     if is_new:
-        Ledger().append("started", info.slug, "notebook", path=str(path.resolve()))
+        ledger.append("started", info.slug, "notebook", path=str(path))
     if not opens:
-        click.echo(f"Open it with: jupyter lab {path}")
         return
     command, variables = lab_command(path)
-    click.echo("JupyterLab opens in your browser; Ctrl-C here ends it.")
+    click.echo(
+        "JupyterLab opens it in your browser, or copy an address from below into one. Ctrl-C here ends it."
+    )
     environment = {**os.environ, **variables}
     if sys.platform == "win32":
         raise SystemExit(subprocess.call(command, env=environment))
@@ -96,10 +104,12 @@ def check(number: str, notebook: Path | None, timeout_s: float) -> None:
     """
     from scalelab.classroom.catalog import find_lab
     from scalelab.classroom.copies import find_copy
+    from scalelab.classroom.ledger import Ledger
     from scalelab.classroom.rechecking import check_notebook
 
     info = find_lab(number)
-    report = check_notebook(info, find_copy(info, notebook), timeout_s=timeout_s)
+    path = find_copy(info, notebook, Ledger())
+    report = check_notebook(info, path, timeout_s=timeout_s)
     _print(report)
     raise SystemExit(0 if report.next_task is None else 1)
 
@@ -108,17 +118,18 @@ def check(number: str, notebook: Path | None, timeout_s: float) -> None:
 @click.argument("number")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="[default: ./NN_slug]")
 def reset(number: str, folder: Path | None) -> None:
-    """Start my notebook over; the old one is kept."""
+    """Start my notebook over; what I edited is kept."""
     from scalelab.classroom.catalog import find_lab
-    from scalelab.classroom.copies import reset_copy
+    from scalelab.classroom.copies import choose_folder, reset_copy
     from scalelab.classroom.ledger import Ledger
 
-    info = find_lab(number)
-    path, backup = reset_copy(info, folder)
-    Ledger().append("reset", info.slug, "notebook", path=str(path.resolve()))
-    click.echo(f"{path}: new")
+    info, ledger = find_lab(number), Ledger()
+    path, backup, was_there = reset_copy(info, choose_folder(info, folder, ledger))
+    ledger.append("reset", info.slug, "notebook", path=str(path.resolve()))
+    is_untouched = was_there and backup is None
+    click.echo(f"{path.resolve()}: new" + ("; the old one was untouched" if is_untouched else ""))
     if backup is not None:
-        click.echo(f"{backup}: your old notebook")
+        click.echo(f"{backup.resolve()}: your old notebook")
     click.echo(
         "Your points and predictions stay. If it is open in JupyterLab: File > Reload Notebook from Disk."
     )
@@ -135,12 +146,13 @@ def watch(number: str, notebook: Path | None, timeout_s: float) -> None:
     """
     from scalelab.classroom.catalog import find_lab
     from scalelab.classroom.copies import find_copy
+    from scalelab.classroom.ledger import Ledger
     from scalelab.classroom.rechecking import check_notebook
     from scalelab.classroom.watching import saves
     from scalelab.core.errors import DataError
 
     info = find_lab(number)
-    path = find_copy(info, notebook)
+    path = find_copy(info, notebook, Ledger())
     try:
         for _ in saves(path):
             try:
@@ -157,6 +169,7 @@ def watch(number: str, notebook: Path | None, timeout_s: float) -> None:
 
 
 def _print(report: NotebookReport) -> None:
+    click.echo(f"{report.path}\n")
     for result in report.results:
         _print_result(result)
     for note in report.notes:

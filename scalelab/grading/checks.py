@@ -66,11 +66,11 @@ class CheckResult:
     meaning: str = ""
     """the misconception that this failure looks like"""
     hint: str = ""
-    """the first hint, where it helps"""
+    """the first hint, where the answer is a wrong idea and no accident"""
     seconds: float = 0.0
     """how long the check ran [s]"""
     seed: int = 0
-    """``SCALELAB_SEED`` of this value draws the same inputs again"""
+    """draws the same inputs again, as ``lab.check(name, seed=...)`` or ``SCALELAB_SEED``"""
     output: str = ""
     """the end of what the learner's code printed meanwhile"""
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from scalelab.classroom import watching
+from scalelab.classroom import Ledger, find_lab, watching
 from scalelab.classroom.jupyterlab import lab_command
+from scalelab.classroom.progress import next_lab
 from scalelab.cli import main
 
 
@@ -43,15 +46,62 @@ def test_start_copies_once_and_never_overwrites(run, tmp_path):
     code, output = run("start", "3", "--no-open")
     assert code == 0
     assert "your copy" in output
-    mine = tmp_path / "here" / "03_demo" / "lab.ipynb"
+    mine = tmp_path / "here" / "03_demo" / "03_demo.ipynb"
     mine.write_text("edited")
     assert "left as it is" in run("start", "3", "--no-open")[1]
     assert mine.read_text() == "edited"
 
 
+def test_a_begun_lab_is_gone_on_with_where_it_was_started(run, tmp_path):
+    run("start", "3", "--no-open", "--folder", str(tmp_path / "elsewhere"))
+    mine = tmp_path / "elsewhere" / "03_demo.ipynb"
+    told = run("list")[1].split("\n\n")[1]
+    assert told == f"Next: scalelab lab start 03\nYour copy: {mine}\n"
+    Ledger().append("hint", "03_demo", "weights", number=1)
+    told = run("list")[1].split("\n\n")[1]
+    assert told == f"Go on with: scalelab lab start 03\nYour copy: {mine}\n"
+    assert run("start", "03", "--no-open")[1].startswith(f"{mine}: your copy, was there already")
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_the_lab_last_worked_on_comes_before_an_earlier_one_that_is_new(labs):
+    infos = [replace(find_lab(3), slug=f"0{number}_demo") for number in (1, 2, 3)]
+    ledger = Ledger()
+    assert next_lab(infos, ledger) is infos[0]
+    ledger.append("started", "03_demo", "notebook", path="x")
+    ledger.append("hint", "02_demo", "weights", number=1)
+    ledger.append("started", "01_demo", "notebook", path="x")
+    assert next_lab(infos, ledger) is infos[1]
+    for info in infos:
+        ledger.append("check", info.slug, "weights", outcome="passed", points=3)
+    assert next_lab(infos, ledger) is None
+
+
+def test_a_copy_of_an_earlier_version_is_used_and_never_doubled(run, tmp_path):
+    old = tmp_path / "here" / "03_demo" / "lab.ipynb"
+    old.parent.mkdir()
+    old.write_text("edited")
+    assert "left as it is" in run("start", "3", "--no-open")[1]
+    assert "lab.ipynb" in run("check", "3")[1]
+    assert run("reset", "3")[0] == 0
+    names = [path.name for path in sorted(old.parent.iterdir())]
+    assert names[1:] == ["lab.ipynb"]
+    assert re.fullmatch(r"lab\.backup-[\d-]+\.ipynb", names[0])
+
+
+def test_the_courses_own_notebook_is_never_a_learners(run, labs, monkeypatch):
+    before = (labs / "03_demo" / "lab.ipynb").read_bytes()
+    monkeypatch.chdir(labs)
+    for command in ("start", "reset"):
+        code, output = run(command, "3", *(["--no-open"] if command == "start" else []))
+        assert code == 2
+        assert "the course's own notebook" in output
+    assert (labs / "03_demo" / "lab.ipynb").read_bytes() == before
+
+
 def test_start_takes_a_folder(run, tmp_path):
     run("start", "3", "--no-open", "--folder", str(tmp_path / "elsewhere"))
-    assert (tmp_path / "elsewhere" / "lab.ipynb").exists()
+    assert (tmp_path / "elsewhere" / "03_demo.ipynb").exists()
 
 
 def test_jupyterlab_opens_on_the_notebook_itself_and_asks_nothing(tmp_path, monkeypatch):
@@ -76,16 +126,27 @@ def test_reset_keeps_a_backup_each_time(run, tmp_path, labs):
     folder = tmp_path / "here" / "03_demo"
     run("start", "3", "--no-open")
     for number in range(3):
-        (folder / "lab.ipynb").write_text(f"edited {number}")
+        (folder / "03_demo.ipynb").write_text(f"edited {number}")
         assert run("reset", "3")[0] == 0
-    backups = sorted(path.read_text() for path in folder.glob("lab.backup-*.ipynb"))
+    backups = sorted(path.read_text() for path in folder.glob("03_demo.backup-*.ipynb"))
     assert backups == ["edited 0", "edited 1", "edited 2"]
-    assert (folder / "lab.ipynb").read_bytes() == (labs / "03_demo" / "lab.ipynb").read_bytes()
+    assert (folder / "03_demo.ipynb").read_bytes() == (labs / "03_demo" / "lab.ipynb").read_bytes()
+
+
+def test_reset_keeps_no_backup_of_what_was_only_run(run, tmp_path):
+    run("start", "3", "--no-open")
+    mine = tmp_path / "here" / "03_demo" / "03_demo.ipynb"
+    notebook = json.loads(mine.read_text())
+    for cell in notebook["cells"]:
+        cell |= {"source": "".join(cell["source"]), "execution_count": 1, "outputs": []}
+    mine.write_text(json.dumps(notebook))
+    assert f"{mine}: new; the old one was untouched" in run("reset", "3")[1]
+    assert [path.name for path in mine.parent.iterdir()] == [mine.name]
 
 
 def test_reset_that_cannot_write_leaves_the_notebook(run, tmp_path, monkeypatch):
     run("start", "3", "--no-open")
-    mine = tmp_path / "here" / "03_demo" / "lab.ipynb"
+    mine = tmp_path / "here" / "03_demo" / "03_demo.ipynb"
     mine.write_text("edited")
 
     def no_space(*_):
@@ -95,7 +156,7 @@ def test_reset_that_cannot_write_leaves_the_notebook(run, tmp_path, monkeypatch)
     code, output = run("reset", "3")
     assert code == 2
     assert "No space left" in output
-    assert [path.name for path in mine.parent.iterdir()] == ["lab.ipynb"]
+    assert [path.name for path in mine.parent.iterdir()] == ["03_demo.ipynb"]
     assert mine.read_text() == "edited"
 
 
@@ -116,7 +177,7 @@ def test_check_says_what_is_missing_and_exits_with_1_until_all_is_passed(run, tm
     assert code == 1
     assert "not attempted    0/2  weights" in output
     assert "next: weights: Weigh every micro-batch" in output
-    mine = tmp_path / "here" / "03_demo" / "lab.ipynb"
+    mine = tmp_path / "here" / "03_demo" / "03_demo.ipynb"
     solve(mine)
     code, output = run("check", "3")
     assert code == 0, output
@@ -127,7 +188,7 @@ def test_check_says_what_is_missing_and_exits_with_1_until_all_is_passed(run, tm
 @pytest.mark.slow
 def test_watch_checks_again_at_every_save_and_survives_half_of_one(run, tmp_path, monkeypatch):
     run("start", "3", "--no-open")
-    mine = tmp_path / "here" / "03_demo" / "lab.ipynb"
+    mine = tmp_path / "here" / "03_demo" / "03_demo.ipynb"
     whole = mine.read_text()
 
     def saves(path):

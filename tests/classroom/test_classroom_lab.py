@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import math
 import subprocess
 import sys
 
 import pytest
 
-from scalelab.classroom import CheckNotPassed, Lab, Measurement, find_lab, list_labs
+from scalelab.classroom import CheckNotPassed, Lab, Measurement, cards, find_lab, list_labs
 from scalelab.classroom.predictions import read_predictions
 from scalelab.core.errors import ConfigError, LabFileError
 from scalelab.core.records import RecordStore
@@ -48,9 +49,9 @@ def test_what_the_checks_import_cannot_write_into_the_cell(lab, labs, capsys):
 @pytest.mark.parametrize("bad", ["<script>alert(1)</script>", "<img src=x onerror=alert(1)>"])
 def test_what_a_learner_wrote_is_never_markup(lab, bad):
     lab.namespace = {"weights": lambda counts: bad}
-    html = lab.check("weights")._repr_html_() + lab.explain("why", bad + " words").html
-    assert bad not in html
-    assert "&lt;" in html
+    shown = lab.check("weights")._repr_html_() + lab.explain("why", bad + " words").html
+    assert bad not in shown
+    assert "&lt;" in shown
 
 
 @pytest.mark.parametrize("name", ["03_demo", "demo", "3", "03", 3, "03_demo/"])
@@ -106,6 +107,23 @@ def test_the_unit_of_the_question_is_the_predictions(lab):
     lab.predict("ratio", "How many times?", unit="x", range=(1, 100))
     assert "You expect 2 x" in lab.predict("ratio", guess=2, low=1, high=4).text
     assert read_predictions(lab.ledger)[0].unit == "x"
+
+
+def test_a_prediction_remembers_what_its_cell_asked_for_after_a_restart_too(lab):
+    lab.predict("ratio", "How many times?", unit="x", range=(1, 100))
+    again = Lab("03_demo", {})
+    told = again.predict("ratio", guess=200, low=1, high=400).text
+    assert told.startswith("[predicted] How many times?\nYou expect 200 x, between 1 and 400.")
+    assert "200 x lies outside what the question offers, 1 to 100 x. It is kept as you gave it." in told
+    assert read_predictions(again.ledger)[0].guess == 200
+    assert "outside" not in again.predict("ratio", guess=2, low=1, high=4).text
+
+
+def test_a_question_of_the_ledger_that_somebody_edited_is_passed_over(lab):
+    lab.ledger.append("question", "03_demo", "ratio", question="How many?", unit="x", range="wide")
+    assert lab.predict("ratio", guess=2, low=1, high=4).text.startswith(
+        "[predicted] How many?\nYou expect 2 x"
+    )
 
 
 def test_the_first_prediction_stays_and_the_next_is_a_revision(lab):
@@ -177,6 +195,75 @@ def test_a_stub_inside_a_measurement_is_a_sentence(lab):
     assert not lab.measure("ratio", run)
 
 
+@pytest.mark.parametrize(
+    ("answer", "has_hint"),
+    [(wrong, True), (lambda counts: None, False), (lambda: 1, False), (lambda counts: counts[9], False)],
+    ids=["wrong", "none", "arity", "crash"],
+)
+def test_the_first_hint_is_for_a_wrong_idea_and_not_for_an_accident(lab, answer, has_hint):
+    lab.namespace = {"weights": answer}
+    shown = lab.check("weights")._repr_html_()
+    assert ("first hint" in shown) is has_hint
+    assert "costs nothing" in shown
+    assert lab.hint("weights").text.startswith(f"[hint {1 + has_hint} of 3]")
+
+
+def test_a_passed_card_says_what_is_next(lab):
+    lab.namespace = {"weights": right, "noise": 0.1}
+    assert "Next task: <code" in (shown := lab.check("weights")._repr_html_())
+    assert "Be fast." in shown
+    assert lab.check("speed").then == "All tasks are done, 3 of 3 points. Next: Measure."
+    lab.predict("ratio", guess=2, low=1, high=4)
+    lab.measure("ratio", lambda: 3.0)
+    assert lab.check("speed").then.endswith("Next: Explain, in your own words.")
+
+
+def test_points_that_were_earned_stay_and_the_card_says_so(lab):
+    lab.namespace = {"weights": right}
+    lab.check("weights")
+    lab.namespace = {"weights": wrong}
+    assert "its 2 points stay yours" in lab.check("weights")._repr_html_()
+    assert lab.progress().text.startswith("[2/3 points]")
+
+
+def test_a_card_says_how_to_see_the_same_inputs_again(lab):
+    lab.namespace = {"weights": wrong}
+    first = lab.check("weights")
+    assert f'lab.check("weights", seed={first.seed})' in html.unescape(first._repr_html_())
+    again = lab.check("weights", seed=first.seed)
+    assert (again.message, again.seed) == (first.message, first.seed)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("all alike", "All alike."),
+        ("it's late, is it?", "It's late, is it?"),
+        ("element_size() says how many", "element_size() says how many."),
+        ("`weights` is no list", "`weights` is no list."),
+        ("float32 has 4 bytes", "float32 has 4 bytes."),
+        ("counts[0] is lost", "counts[0] is lost."),
+        ("no_grad forgets", "no_grad forgets."),
+    ],
+)
+def test_a_sentence_begins_with_a_capital_letter_unless_it_is_an_identifier(text, shown):
+    assert cards.sentence(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("what run_checkpointed returned", "what `run_checkpointed` returned"),
+        ("weights[0] is 0.5, wanted 0.75", "`weights[0]` is 0.5, wanted 0.75"),
+        ("use item() or `x_y`", "use `item()` or `x_y`"),
+        ("and/or f(x) in a.py", "and/or f(x) in a.py"),
+        ("one ` tick_here", "one ` tick_here"),
+    ],
+)
+def test_identifiers_on_a_card_are_code(text, shown):
+    assert cards.names_as_code(text) == shown
+
+
 def test_hints_come_one_by_one_and_a_failed_card_counts_as_the_first(lab):
     assert "1. first hint" in lab.hint("weights").text
     assert "2. second hint" in lab.hint("weights").text
@@ -212,7 +299,9 @@ def test_after_a_restart_the_card_says_to_run_the_cells_above(lab):
     lab.namespace = {"weights": right}
     lab.check("weights")
     again = Lab("03_demo", {})
-    assert "restart of the kernel" in again.check("weights").meaning
+    result = again.check("weights")
+    assert "restart of the kernel" in result.meaning
+    assert "its 2 points stay yours" in result._repr_html_()
     assert again.progress().text.startswith("[2/3 points]")
 
 

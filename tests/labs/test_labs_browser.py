@@ -38,7 +38,7 @@ def run_id(settings):
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 """
 CELL_LIMIT_MS = 90_000
-TITLE = "lab.ipynb"
+TITLE = f"{SLUG}.ipynb"
 SETTINGS = {
     # no question about news, no cells taken out of the page while they are out of sight
     "apputils-extension/notification": {
