@@ -167,10 +167,15 @@ def median_interval(values):
 """,
     ],
     wrong={
-        "mean-not-median": INTERVAL.replace("statistics.median(values)", "statistics.fmean(values)"),
-        "wrong-median": INTERVAL.replace("statistics.median(values)", "values[len(values) // 2]"),
+        "mean-not-median": INTERVAL.replace(
+            "statistics.median(values)", "statistics.fmean(values)"
+        ),
+        "wrong-median": INTERVAL.replace(
+            "statistics.median(values)", "values[len(values) // 2]"
+        ),
         "sorts-callers-list": INTERVAL.replace(
-            "ordered, n = sorted(values), len(values)", "values.sort(); ordered, n = values, len(values)"
+            "ordered, n = sorted(values), len(values)",
+            "values.sort(); ordered, n = values, len(values)",
         ),
         "normal-interval": """
 def median_interval(values):

@@ -26,9 +26,16 @@ def stopwatch_takes_no_more_than_it_is_asked(answers: Answers) -> None:
 
     found = answers["time_calls"](call, 1, 0, lambda: now_s[0])
     expect_close(found, [0.25], what="one call without warm-up", code="one-call")
-    expect(len(calls) == 1, f"call ran {len(calls)} times, wanted once", code="warm-up-not-asked-for")
+    expect(
+        len(calls) == 1,
+        f"call ran {len(calls)} times, wanted once",
+        code="warm-up-not-asked-for",
+    )
     expect_length(
-        answers["time_calls"](call, 0, 2, lambda: now_s[0]), 0, what="the list for n=0", code="no-calls"
+        answers["time_calls"](call, 0, 2, lambda: now_s[0]),
+        0,
+        what="the list for n=0",
+        code="no-calls",
     )
 
 
@@ -43,11 +50,17 @@ def interval_for_every_n(answers: Answers) -> None:
         wanted = [ordered[k - 1], ordered[n - k]] if k else [-math.inf, math.inf]
         found = median_interval(values)
         expect_close(
-            found[0], statistics.median(values), what=f"the median of {n} values", code="median-for-n"
+            found[0],
+            statistics.median(values),
+            what=f"the median of {n} values",
+            code="median-for-n",
         )
         for end, got, want in zip(("low", "high"), found[1:], wanted, strict=True):
             expect_close(
-                got, want, what=f"the {end} end of the interval of {n} values", code="interval-for-n"
+                got,
+                want,
+                what=f"the {end} end of the interval of {n} values",
+                code="interval-for-n",
             )
 
 
@@ -55,8 +68,12 @@ def interval_for_every_n(answers: Answers) -> None:
 def one_trial(answers: Answers) -> None:
     """Count one single trial."""
     for said, wanted in (("A", 1), ("B", 1), ("INCONCLUSIVE", 0)):
-        share = answers["false_alarm_share"](lambda a, b, said=said: said, lambda: ([1.0], [2.0]), 1)
-        expect_close(share, wanted, what=f"the share of one trial that said {said!r}", code="one-trial")
+        share = answers["false_alarm_share"](
+            lambda a, b, said=said: said, lambda: ([1.0], [2.0]), 1
+        )
+        expect_close(
+            share, wanted, what=f"the share of one trial that said {said!r}", code="one-trial"
+        )
 
 
 @check("verdict-smallest-n", points=1, hints=HINTS)
@@ -64,7 +81,11 @@ def six_pairs_are_enough(answers: Answers) -> None:
     """Find a winner in six clear pairs, and none in five."""
     for n, wanted in ((6, "A"), (5, "INCONCLUSIVE"), (1, "INCONCLUSIVE")):
         said = answers["winner"]([0.1] * n, [0.2] * n)
-        expect(said == wanted, f"{n} clear pairs: said {said!r}, wanted {wanted!r}", code="smallest-n")
+        expect(
+            said == wanted,
+            f"{n} clear pairs: said {said!r}, wanted {wanted!r}",
+            code="smallest-n",
+        )
 
 
 @check("race-odd-pairs", points=1, hints=HINTS)
@@ -79,7 +100,9 @@ def odd_number_of_pairs(answers: Answers) -> None:
 
         return call
 
-    seconds_a, seconds_b = answers["race"](runner("A", 1.0), runner("B", 2.0), 5, lambda: now_s[0])
+    seconds_a, seconds_b = answers["race"](
+        runner("A", 1.0), runner("B", 2.0), 5, lambda: now_s[0]
+    )
     expect_close(seconds_a, [1.0] * 5, what="the times of A", code="odd-pairs")
     expect_close(seconds_b, [2.0] * 5, what="the times of B", code="odd-pairs")
     expect(calls.count("A") == calls.count("B") == 5, f"calls were {calls}", code="odd-calls")

@@ -28,6 +28,7 @@ import time
 import numpy as np
 
 from scalelab.classroom import Measurement
+from scalelab.classroom.figures import plot_bars
 from scalelab.core.machine import usable_cores
 from scalelab.core.processes import start, stop_tree
 from scalelab.data import compose_pins
@@ -85,7 +86,8 @@ def time_calls(call, n, warmup=5, clock=time.perf_counter):
         call: function without arguments.
         n: how many calls to time.
         warmup: how many calls to make before, untimed.
-        clock: function without arguments; returns the time in seconds [s], from any starting point.
+        clock: function without arguments; returns the time in seconds [s], counted from
+            anywhere.
 
     Returns:
         List of `n` floats: what each timed call took [s], in order.
@@ -128,8 +130,9 @@ def median_interval(values):
         values: list of n >= 1 numbers, in any order and any unit; it is left as it is.
 
     Returns:
-        (median, low, high) in the unit of the values. `low` and `high` are the k-th smallest and the k-th
-        largest value, for the largest k with P_k <= 0.05; -math.inf and math.inf if no k >= 1 has that.
+        (median, low, high) in the unit of the values. `low` and `high` are the k-th smallest
+        and the k-th largest value, for the largest k with P_k <= 0.05; -math.inf and math.inf
+        if no k >= 1 has that.
     """
     ### BEGIN SOLUTION
     ordered, n = sorted(values), len(values)
@@ -157,8 +160,8 @@ def false_alarm_share(decide, measure_pair, trials=100):
 
     Args:
         decide: function of two lists of seconds; returns "A", "B" or "INCONCLUSIVE".
-        measure_pair: function without arguments; measures one function twice and returns two lists of
-            seconds [s]. Each call is a new measurement.
+        measure_pair: function without arguments; measures one function twice and returns two
+            lists of seconds [s]. Each call is a new measurement.
         trials: how many A/A tests to run.
 
     Returns:
@@ -189,10 +192,12 @@ def winner(seconds_a, seconds_b):
     """Return which of two takes less time, if that can be said.
 
     Args:
-        seconds_a, seconds_b: lists of n floats each [s]; values at the same place are of one pair.
+        seconds_a, seconds_b: lists of n floats each [s]; values at the same place are of one
+            pair.
 
     Returns:
-        "A" or "B" if the 95 % interval of the median of b / a leaves out 1, else "INCONCLUSIVE".
+        "A" or "B" if the 95 % interval of the median of b / a leaves out 1; else
+        "INCONCLUSIVE".
     """
     ### BEGIN SOLUTION
     _, low, high = median_interval([b / a for a, b in zip(seconds_a, seconds_b, strict=True)])
@@ -213,7 +218,7 @@ lab.check("verdict")
 
 # %%
 class HeatingMachine:
-    """A made-up machine that slows down: call number i takes 0.001 * (1 + growth)**i seconds of its clock."""
+    """A made-up machine that slows down: call i takes 0.001 * (1 + growth)**i of its seconds."""
 
     def __init__(self, growth):
         self.now_s, self.growth, self.calls = 0.0, growth, 0
@@ -242,7 +247,7 @@ def median_ratio(race, growth=0.02, pairs=20):
     return statistics.median(b / a for a, b in zip(seconds_a, seconds_b, strict=True))
 
 
-f"one function against itself, on the hot laptop: B takes {median_ratio(colleagues_race):.2f} times as long"
+f"one function against itself, on the hot laptop: B / A = {median_ratio(colleagues_race):.2f}"
 
 # %% [markdown]
 # Find the cause, then mend the race. Two things need to change; the second one hides behind the first.
@@ -259,7 +264,8 @@ def race(call_a, call_b, pairs, clock=time.perf_counter):
         clock: returns the time [s].
 
     Returns:
-        (seconds_a, seconds_b): lists of `pairs` floats [s]; values at the same place are of one pair.
+        (seconds_a, seconds_b): lists of `pairs` floats [s]; values at the same place are of one
+            pair.
     """
     ### BEGIN SOLUTION
     seconds_a, seconds_b = [], []
@@ -285,7 +291,7 @@ def is_fair(race):
     """Tell whether a race calls one function against itself a draw on a machine that heats up.
 
     Args:
-        race: function (call_a, call_b, pairs, clock) -> (seconds_a, seconds_b), like those above.
+        race: function (call_a, call_b, pairs, clock) -> (seconds_a, seconds_b), as above.
 
     Returns:
         True if the race is fair, False if not.
@@ -344,23 +350,23 @@ def mean_rule(seconds_a, seconds_b):
     return "A" if ratio >= 1.05 else "B" if ratio <= 1 / 1.05 else "INCONCLUSIVE"
 
 
-TRIALS, RUNS, pooled = 100, (3, 6, 15, 30), []  # pooled: every single time of every A/A test [s]
+TRIALS, RUNS = 100, (3, 6, 15, 30)
+pooled = []  # every single time of every A/A test [s]
 
 
 def run_races(call_b, runs):
-    """Return 100 tests of prepare against call_b: (seconds_a, seconds_b) each, `runs` values a side."""
+    """Return 100 tests of prepare against call_b: (seconds_a, seconds_b) of `runs` values."""
     return [race(prepare, call_b, runs) for _ in range(TRIALS)]
 
 
 def count_winners(rule, tests):
-    """Return in how many of the 100 tests a rule announces a winner, by your `false_alarm_share`."""
+    """Return in how many of 100 tests a rule announces a winner, by your `false_alarm_share`."""
     return round(TRIALS * false_alarm_share(rule, iter(tests).__next__, TRIALS))
 
 
+# %%
 def run_tests():
-    """Run all A/A tests beside the burners, and the test in which B really takes 20 % longer."""
-    from plotly import graph_objects as go
-
+    """Run all A/A tests, and the test in which B really takes 20 % longer."""
     rows = []
     for runs in RUNS:
         tests = run_races(prepare, runs)
@@ -373,44 +379,39 @@ def run_tests():
             }
         )
     slower = run_races(lambda: prepare(12), 15)
-    mean_found, interval_found = (sum(rule(*t) == "A" for t in slower) for rule in (mean_rule, winner))
-    figure = go.Figure(layout={"template": "plotly_white", "height": 380, "barmode": "group"})
-    for rule, colour in (("mean rule", "#d9822b"), ("interval rule", "#3b7dd8")):
-        heights = [row[rule] for row in rows]
-        figure.add_bar(
-            x=[f"{runs} runs" for runs in RUNS],
-            y=heights,
-            name=rule,
-            marker_color=colour,
-            text=heights,
-            textposition="outside",
-            cliponaxis=False,
-        )
-    figure.add_hline(y=5, line_dash="dash", line_color="#8a8f98")
-    figure.update_xaxes(title="in each test (dashed: the 5 of 100 that the interval rule may announce)")
-    figure.update_yaxes(title="A/A tests with a winner, of 100", range=[0, 108])
-    figure.update_layout(title="A function races itself", legend={"orientation": "h", "y": 1.12, "x": 0.55})
-
-    first = rows[0]
-    usual, honest = first["mean rule"], first["interval rule"]
-    stopped = "FAIL" if honest else "PASS" if usual >= 5 else "INCONCLUSIVE"
+    mean_found, interval_found = (
+        sum(rule(*t) == "A" for t in slower) for rule in (mean_rule, winner)
+    )
+    figure = plot_bars(
+        rows,
+        "runs",
+        ["mean rule", "interval rule"],
+        title="A function races itself",
+        x_title="runs of each side in a test",
+        y_title="tests with a winner, of 100",
+        line_at=5,
+        line_text="what the interval rule may announce",
+    )
+    usual, honest = rows[0]["mean rule"], rows[0]["interval rule"]
+    shown = {rule: ", ".join(str(row[rule]) for row in rows) for rule in list(rows[0])[1:]}
     return Measurement(
         usual,
         unit="tests",
         values=[row["mean rule"] for row in rows],
-        verdict=stopped,
-        detail=f"With three runs the mean rule announced {usual} winners in 100 A/A tests, the interval rule "
-        f"{honest}. Where B really took 20 % longer (15 runs), the mean rule said so in {mean_found} "
-        f"tests, the interval rule in {interval_found}.",
+        verdict="FAIL" if honest else "PASS" if usual >= 5 else "INCONCLUSIVE",
+        detail=f"With three runs the mean rule announced {usual} winners in 100 A/A tests, the "
+        f"interval rule {honest}. Where B really took 20 % longer (15 runs), the mean rule said "
+        f"so in {mean_found} tests, the interval rule in {interval_found}.",
         figure=figure,
         table=rows,
         alt="Bars for 3, 6, 15 and 30 runs: A/A tests of 100 with a winner. Mean rule: "
-        f"{', '.join(str(row['mean rule']) for row in rows)}. Interval rule: "
-        f"{', '.join(str(row['interval rule']) for row in rows)}. A dashed line marks 5.",
+        f"{shown['mean rule']}. Interval rule: {shown['interval rule']}. A dashed line marks 5.",
     )
 
 
-measured = lab.measure("false_winners", lambda: with_burners(usable_cores(), run_tests), unit="tests")
+measured = lab.measure(
+    "false_winners", lambda: with_burners(usable_cores(), run_tests), unit="tests"
+)
 measured
 
 # %% [markdown]
@@ -439,7 +440,10 @@ def coins(n):
     return max((share for share in below if share <= 5), default=0.0)
 
 
-print(f"usual spread of a call: {usual_spread:.1%}; slowest call: {max(pooled) / median_s:.0f} medians")
+print(
+    f"usual spread of a call: {usual_spread:.1%}; "
+    f"slowest call: {max(pooled) / median_s:.0f} medians"
+)
 print("runs | mean rule  bell curve  one bad call  residual | interval rule  coins, scatter")
 for row in measured.table:
     n = row["runs"]
@@ -467,11 +471,12 @@ lab.explain("residual", "")
 # %% tags=["solution-only"]
 lab.explain(
     "residual",
-    "The bell curve knows only the usual spread and expects almost nothing. What decides is the rare call "
-    "that was interrupted: with more runs each such call weighs less, but there are more of them. The second "
-    "model lets bad calls come alone. Where they come in clusters, fewer tests hold one than it expects; "
-    "where two middling ones meet in one test, they do together what it asks of a single one, and more tests "
-    "are lost.",
+    "The bell curve knows only the usual spread: where that is small it expects almost nothing, "
+    "and where neighbours slow many calls it takes them for noise that more runs average out. What "
+    "decides is the call that was interrupted: with more runs each such call weighs less, but there "
+    "are more of them. The second model lets bad calls come alone. Where they come in clusters, "
+    "fewer tests hold one than it expects; where two middling ones meet in one test, they do "
+    "together what it asks of a single one, and more tests are lost.",
 )
 
 # %% [markdown]
@@ -496,7 +501,10 @@ from scalelab.cost import cost_of_training, cost_per_million
 
 prepare_median, prepare_low, prepare_high = median_interval(time_calls(prepare, 200))
 for end, seconds in (("low", prepare_low), ("high", prepare_high)):
-    print(f"a million calls, {end} end of the interval: {cost_per_million(1 / seconds, currency='INR')}")
+    print(
+        f"a million calls, {end} end of the interval: "
+        f"{cost_per_million(1 / seconds, currency='INR')}"
+    )
 lab.cost(cost_of_training(time.perf_counter() - lab_began, currency="INR"))
 
 # %% [markdown]

@@ -258,12 +258,14 @@ def run_experiment(settings):
         "not-repeatable": """
 kept = {}
 """
-        + _RUN.replace("start = new_weights", "start = kept.get('last') or new_weights").replace(
-            "    return", "    kept['last'] = weights\n    return"
-        ),
+        + _RUN.replace(
+            "start = new_weights", "start = kept.get('last') or new_weights"
+        ).replace("    return", "    kept['last'] = weights\n    return"),
         "global-dice": _RUN.replace('np.random.default_rng(settings["seed"])', "np.random"),
         "seed-ignored": _RUN.replace('settings["seed"]', "0"),
-        "settings-ignored": _RUN.replace('new_weights(settings["hidden"], rng)', "new_weights(128, rng)"),
+        "settings-ignored": _RUN.replace(
+            'new_weights(settings["hidden"], rng)', "new_weights(128, rng)"
+        ),
         "scores-what-was-learnt": _RUN.replace(
             "photos[test]), digits[test]", "photos[train]), digits[train]"
         ),
@@ -272,7 +274,9 @@ kept = {}
             "rows = np.random.default_rng(1).permutation(len(photos))\n"
             "    train, test = rows[30:], rows[:30]\n    unused = split_parcels",
         ),
-        "incomplete-result": _RUN.replace("dict(weights=weights, digit=digit, pin=pin)", '{"pin": pin}'),
+        "incomplete-result": _RUN.replace(
+            "dict(weights=weights, digit=digit, pin=pin)", '{"pin": pin}'
+        ),
     },
     crashing=_RUN.replace("photos[test]", "photos['test']"),
 )

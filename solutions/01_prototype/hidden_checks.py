@@ -8,7 +8,11 @@ import numpy as np
 
 from scalelab.grading import Answers, check, expect, expect_close
 
-HINTS = ("Run the lab's own check first.", "Its feedback names the law.", "The law holds for all inputs.")
+HINTS = (
+    "Run the lab's own check first.",
+    "Its feedback names the law.",
+    "The law holds for all inputs.",
+)
 
 
 @check("settings", points=4, hints=HINTS)
@@ -37,10 +41,16 @@ def split_of_single_photos(answers: Answers) -> None:
     for seed in range(60):
         train, test = (np.asarray(rows) for rows in split(parcel, 0.25, seed))
         expect(
-            len(test) == 3 and len(train) == 9, f"{len(test)} of 12 parcels in the test", code="wrong-share"
+            len(test) == 3 and len(train) == 9,
+            f"{len(test)} of 12 parcels in the test",
+            code="wrong-share",
         )
         tested |= set(parcel[test].tolist())
-    expect(len(tested) == 12, f"60 seeds tested {len(tested)} of 12 parcels", code="parcels-never-tested")
+    expect(
+        len(tested) == 12,
+        f"60 seeds tested {len(tested)} of 12 parcels",
+        code="parcels-never-tested",
+    )
 
 
 @check("score", points=2, hints=HINTS)
@@ -49,9 +59,17 @@ def score_at_the_ends(answers: Answers) -> None:
     digits = answers.rng.integers(0, 10, (8, 6))
     one_off = digits.copy()
     one_off[np.arange(8), answers.rng.integers(0, 6, 8)] += 1
-    for read, wanted in ((digits, (1.0, 1.0)), (digits + 1, (0.0, 0.0)), (one_off, (5 / 6, 0.0))):
+    for read, wanted in (
+        (digits, (1.0, 1.0)),
+        (digits + 1, (0.0, 0.0)),
+        (one_off, (5 / 6, 0.0)),
+    ):
         expect_close(
-            answers["pin_accuracy"](read, digits), wanted, what="the two shares", code="wrong-ends", atol=1e-9
+            answers["pin_accuracy"](read, digits),
+            wanted,
+            what="the two shares",
+            code="wrong-ends",
+            atol=1e-9,
         )
 
 
@@ -64,7 +82,9 @@ def run_survives_company(answers: Answers) -> None:
 
     def digest(seed: int) -> str:
         parts = run({**base, "parcels": 40, "seed": seed})["weights"]
-        return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
+        return hashlib.sha256(
+            b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+        ).hexdigest()
 
     alone = [digest(seed) for seed in seeds]
     mixed = [digest(seed) for seed in reversed(seeds)][::-1]
@@ -88,8 +108,22 @@ def features_in_any_order(answers: Answers) -> None:
     photos = answers.rng.integers(0, 200, (5, 28, 168)).astype(np.uint8)
     photos[2] //= 4
     features = answers["digit_features"]
-    wanted = np.concatenate([np.array(features(photo[None].copy())) for photo in photos]).reshape(5, 6, 784)
+    wanted = np.concatenate(
+        [np.array(features(photo[None].copy())) for photo in photos]
+    ).reshape(5, 6, 784)
     order = answers.rng.permutation(5)
     got = np.array(features(photos[order].copy())).reshape(5, 6, 784)
-    expect_close(got, wanted[order], what="features in another order", code="depends-on-company", atol=1e-6)
-    expect_close(got.max(axis=(1, 2)), np.ones(5), what="brightest pixels", code="wrong-scale", rtol=1e-4)
+    expect_close(
+        got,
+        wanted[order],
+        what="features in another order",
+        code="depends-on-company",
+        atol=1e-6,
+    )
+    expect_close(
+        got.max(axis=(1, 2)),
+        np.ones(5),
+        what="brightest pixels",
+        code="wrong-scale",
+        rtol=1e-4,
+    )

@@ -20,18 +20,19 @@ from scalelab import Lab
 lab = Lab("01_prototype")
 
 # %%
-# Given: the photos. A real sorting belt would deliver them; here they are made by seed from real handwriting.
+# Given: the photos. A real sorting belt would deliver them; here they are made by seed, from
+# real handwriting.
 import numpy as np
 
 from scalelab.data import compose_pins
 
 
 def belt_photos(n_parcels, seed, split="train"):
-    """Photograph every parcel twice, one pixel of belt apart; half of the parcels pass at night.
+    """Photograph every parcel twice, one pixel of belt apart; half of them pass at night.
 
-    Returns photos (2n, 28, 168) uint8 with 0 = paper and 255 = ink, digits (2n, 6) uint8, parcel
-    (2n,) int64 and is_night (2n,) bool. At night there is half the contrast and six times the
-    grain.
+    Returns photos (2n, 28, 168) uint8 with 0 = paper and 255 = ink, digits (2n, 6) uint8,
+    parcel (2n,) int64 and is_night (2n,) bool. At night there is half the contrast and six
+    times the grain.
     """
     pins = compose_pins(n_parcels, split, seed)
     rng = np.random.default_rng(seed)
@@ -43,7 +44,12 @@ def belt_photos(n_parcels, seed, split="train"):
         shot = np.roll(pins.images, shift, axis=2) * light[:, None, None] + noise
         photos.append(np.clip(shot, 0, 255).astype(np.uint8))
     parcel = 1000 + np.arange(n_parcels)
-    return np.concatenate(photos), np.tile(pins.labels, (2, 1)), np.tile(parcel, 2), np.tile(is_night, 2)
+    return (
+        np.concatenate(photos),
+        np.tile(pins.labels, (2, 1)),
+        np.tile(parcel, 2),
+        np.tile(is_night, 2),
+    )
 
 
 # %%
@@ -52,13 +58,17 @@ from IPython.display import Image
 from scalelab.data import PinImages, contact_sheet
 
 photos, digits, parcel, is_night = belt_photos(6, seed=3)
-some = np.argsort(parcel, kind="stable")[:8]  # both photos of four parcels, one pixel of belt apart
-told = ", ".join(f"parcel {parcel[row]} {'at night' if is_night[row] else 'by day'}" for row in some[::2])
+some = np.argsort(parcel, kind="stable")[
+    :8
+]  # both photos of four parcels, one pixel of belt apart
+told = ", ".join(
+    f"parcel {parcel[row]} {'at night' if is_night[row] else 'by day'}" for row in some[::2]
+)
 print(f"one row each, top to bottom: {told}")
 Image(contact_sheet(PinImages(photos[some], digits[some])), alt=f"two photos each of {told}")
 
 # %%
-# Given: the reader, a network with one hidden layer. It sees one digit at a time, 28 x 28 = 784 pixels.
+# Given: the reader, a network with one hidden layer. It sees one digit at a time: 784 pixels.
 DEFAULTS = {
     "parcels": 1000,
     "test_share": 0.3,
@@ -72,19 +82,27 @@ DEFAULTS = {
 
 def cut_digits(photos):
     """Cut photos (N, 28, 168) uint8 into digits (6N, 784) float32 between 0 and 1."""
-    return photos.reshape(-1, 28, 6, 28).swapaxes(1, 2).reshape(-1, 784).astype(np.float32) / 255
+    return (
+        photos.reshape(-1, 28, 6, 28).swapaxes(1, 2).reshape(-1, 784).astype(np.float32) / 255
+    )
 
 
 def new_weights(hidden, rng):
-    """Draw weights (784, hidden), (hidden,), (hidden, 10), (10,) float32 from generator `rng`."""
-    first, second = rng.standard_normal((784, hidden)) * 0.05, rng.standard_normal((hidden, 10)) * 0.09
+    """Draw weights (784, hidden), (hidden,), (hidden, 10), (10,) float32 by generator `rng`."""
+    first, second = (
+        rng.standard_normal((784, hidden)) * 0.05,
+        rng.standard_normal((hidden, 10)) * 0.09,
+    )
     parts = first, np.zeros(hidden), second, np.zeros(10)
     return [part.astype(np.float32) for part in parts]
 
 
 def train_reader(weights, photos, digits, settings, rng):
-    """Return better weights: momentum descent, from `weights` on, in an order drawn by `rng`."""
-    weights, moves = [part.copy() for part in weights], [np.zeros_like(part) for part in weights]
+    """Return better weights: momentum descent from `weights` on, in an order drawn by `rng`."""
+    weights, moves = (
+        [part.copy() for part in weights],
+        [np.zeros_like(part) for part in weights],
+    )
     x, y, batch = cut_digits(photos), digits.ravel(), settings["batch"]
     for _ in range(settings["epochs"]):
         order = rng.permutation(len(x))
@@ -130,8 +148,19 @@ right = (read_pins(weights, photos[test]) == digits[test]).all(axis=1)
 report = {{"pin": float(right.mean()), "photos": len(right)}}""",
 }
 TOP_TO_BOTTOM = ["load", "split", "model", "train", "score"]
-FRIDAY = ["load", "split", "model", "train", "split", "score"]  # split was run once more, then score
-print("\n".join(f"In [{n}] ({name}){PROTOTYPE[name]}\n" for n, name in enumerate(FRIDAY, 1)).format(seed=0))
+FRIDAY = [
+    "load",
+    "split",
+    "model",
+    "train",
+    "split",
+    "score",
+]  # split was run once more, then score
+print(
+    "\n".join(
+        f"In [{n}] ({name}){PROTOTYPE[name]}\n" for n, name in enumerate(FRIDAY, 1)
+    ).format(seed=0)
+)
 
 # %% [markdown]
 # ## Predict
@@ -165,7 +194,8 @@ lab.predict("codes", guess=23, low=18, high=35)
 # %%
 lab.predict(
     "training_share",
-    "One run makes the photos, splits them, trains, and scores. What share of its time is the training loop?",
+    "One run makes the photos, splits them, trains, and scores. "
+    "What share of its time is the training loop?",
     unit="%",
     range=(0, 100),
 )
@@ -190,15 +220,17 @@ import json
 def run_settings(changes):
     """Return all settings of a run: everything in DEFAULTS, with `changes` on top.
 
-    changes: dict, some of the names of DEFAULTS with other values. A name that DEFAULTS lacks is
-    refused with a ValueError.
-    Returns a new dict at every call: DEFAULTS and `changes` stay as they are, also when the caller
-    writes into what it got. (All values are numbers, so nothing inside needs a copy of its own.)
+    changes: dict, some of the names of DEFAULTS with other values. A name that DEFAULTS lacks
+    is refused with a ValueError.
+    Returns a new dict at every call: DEFAULTS and `changes` stay as they are, also when the
+    caller writes into what it got. (All values are numbers: nothing inside needs a copy.)
     """
     ### BEGIN SOLUTION
     unknown = sorted(set(changes) - set(DEFAULTS))
     if unknown:
-        raise ValueError(f"no setting is called {', '.join(unknown)}; there are {', '.join(DEFAULTS)}")
+        raise ValueError(
+            f"no setting is called {', '.join(unknown)}; there are {', '.join(DEFAULTS)}"
+        )
     return {**DEFAULTS, **changes}
     ### END SOLUTION
 
@@ -209,7 +241,9 @@ def run_id(settings):
     The settings are written as json.dumps(settings, sort_keys=True) and encoded as UTF-8.
     """
     ### BEGIN SOLUTION
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode("utf-8")).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode("utf-8")).hexdigest()[
+        :12
+    ]
     ### END SOLUTION
 
 
@@ -254,8 +288,8 @@ lab.check("split")
 def pin_accuracy(read, digits):
     """Return (share of digits right, share of PIN codes right), two floats between 0 and 1.
 
-    read, digits: (N, 6) integers, what was read and what is true. A PIN code is right if all six
-    digits are.
+    read, digits: (N, 6) integers, what was read and what is true. A PIN code is right if all
+    six digits are.
     """
     ### BEGIN SOLUTION
     right = np.asarray(read) == np.asarray(digits)
@@ -286,7 +320,9 @@ def run_experiment(settings):
     photos, digits, parcel, _ = belt_photos(settings["parcels"], settings["seed"])
     train, test = split_parcels(parcel, settings["test_share"], settings["seed"])
     rng = np.random.default_rng(settings["seed"])
-    weights = train_reader(new_weights(settings["hidden"], rng), photos[train], digits[train], settings, rng)
+    weights = train_reader(
+        new_weights(settings["hidden"], rng), photos[train], digits[train], settings, rng
+    )
     digit, pin = pin_accuracy(read_pins(weights, photos[test]), digits[test])
     return {"weights": weights, "digit": digit, "pin": pin}
     ### END SOLUTION
@@ -308,7 +344,7 @@ def hottest_part(rows):
 
     rows: list of (name, calls, own_s, total_s); seconds. The whole run takes as long as all
     own_s together.
-    Returns (name of the part with the most own seconds, speed-up of the run without that part).
+    Returns (name of the part with the most own seconds, speed-up of a run without that part).
     """
     ### BEGIN SOLUTION
     name, _, own_s, _ = max(rows, key=lambda row: row[2])
@@ -327,7 +363,7 @@ lab.check("hottest")
 # a variable that only lives in this notebook, this is where it falls.
 
 # %%
-# Given: a module out of cells, and a process to run it in.
+# Given: a module out of cells, and a process to run it in. Skim it.
 import ast
 import sys
 import tempfile
@@ -337,38 +373,48 @@ from pathlib import Path
 from IPython import get_ipython
 
 from scalelab.classroom import Measurement
+from scalelab.classroom.figures import plot_bars
 from scalelab.core.processes import run as run_process
 
 GIVEN = ("belt_photos", "cut_digits")
 YOURS = ("run_settings", "split_parcels", "pin_accuracy", "run_experiment")
 FINISH = """
 import cProfile, hashlib, json, pstats, sys, time
-settings, started_s, profile = run_settings(json.loads(sys.argv[1])), time.perf_counter(), cProfile.Profile()
-result = profile.runcall(run_experiment, settings) if "--profile" in sys.argv else run_experiment(settings)
-seconds, stats = time.perf_counter() - started_s, {}
+settings, profile = run_settings(json.loads(sys.argv[1])), cProfile.Profile()
+run, stats, started_s = run_experiment, {}, time.perf_counter()
+if "--profile" in sys.argv:
+    run = lambda settings: profile.runcall(run_experiment, settings)
+result = run(settings)
+seconds = time.perf_counter() - started_s
 if "--profile" in sys.argv:
     stats = pstats.Stats(profile).stats
 next_photos, next_digits, _, next_night = belt_photos(1000, 2026, "test")
 report = {
-    "run": run_id(settings), "digit": result["digit"], "pin": result["pin"], "seconds": seconds,
+    "run": run_id(settings), "seconds": seconds,
+    "digit": result["digit"], "pin": result["pin"],
     "hash": hashlib.sha256(b"".join(part.tobytes() for part in result["weights"])).hexdigest(),
     "right": (read_pins(result["weights"], next_photos) == next_digits).tolist(),
     "night": next_night.tolist(),
-    "rows": [(name, calls, own_s, total_s) for (_, _, name), (_, calls, own_s, total_s, _) in stats.items()],
+    "rows": [(name, *row[1:4]) for (_, _, name), row in stats.items()],  # calls, own, total
 }
 """
 LEAVE = """
 import json, pathlib
-pathlib.Path(__file__).with_name("report.json").write_text(json.dumps(report), encoding="utf-8")
+out = pathlib.Path(__file__).with_name("report.json")
+out.write_text(json.dumps(report), encoding="utf-8")
 """
 
 
 def module_of(names):
-    """Return the source of a module: the newest cell that defines each name, and no history."""
+    """Return the source of a module: the newest cell that defines each name, no history."""
     newest = {}
     for cell in get_ipython().user_ns["In"]:
         with suppress(SyntaxError):  # a cell that did not run is in the history too
-            newest |= {node.name: cell for node in ast.parse(cell).body if getattr(node, "name", "") in names}
+            newest |= {
+                node.name: cell
+                for node in ast.parse(cell).body
+                if getattr(node, "name", "") in names
+            }
     missing = ", ".join(name for name in names if name not in newest)
     assert not missing, f"run the cells that define {missing}, then this one again"
     return "\n\n".join(dict.fromkeys(newest[name] for name in names))
@@ -377,7 +423,10 @@ def module_of(names):
 def run_fresh(source, *arguments):
     """Run source as reader.py in a new interpreter; return what it leaves in `report`."""
     # one thread: with more, floating-point sums may be added in another order
-    threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")}
+    threads = {
+        f"{library}_NUM_THREADS": "1"
+        for library in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")
+    }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "reader.py"
         path.write_text(source + LEAVE, encoding="utf-8")
@@ -393,19 +442,24 @@ def run_fresh(source, *arguments):
 def friday_gap(seed=0):
     """Run the prototype in both orders, each in a fresh process; return the gap in points."""
     top, friday = (
-        run_fresh(module_of(GIVEN) + "".join(PROTOTYPE[name] for name in order).format(seed=seed))
+        run_fresh(
+            module_of(GIVEN) + "".join(PROTOTYPE[name] for name in order).format(seed=seed)
+        )
         for order in (TOP_TO_BOTTOM, FRIDAY)
     )
     PINS["top to bottom"], PINS["Friday's order"] = top["pin"], friday["pin"]
     gap = friday["pin"] - top["pin"]
     # the two photos of a parcel are twins, so that there are half as many independent ones
-    error = np.sqrt(sum(run["pin"] * (1 - run["pin"]) / (run["photos"] / 2) for run in (top, friday)))
+    error = np.sqrt(
+        sum(run["pin"] * (1 - run["pin"]) / (run["photos"] / 2) for run in (top, friday))
+    )
     return Measurement(
         100 * gap,
         "points",
         verdict="PASS" if gap > 3 * error else "INCONCLUSIVE",
         detail=f"Top to bottom {top['pin']:.1%} of the PIN codes are right, in Friday's order "
-        f"{friday['pin']:.1%}; chance alone moves the difference by about {100 * error:.0f} points.",
+        f"{friday['pin']:.1%}; chance alone moves the difference by about {100 * error:.0f} "
+        "points.",
     )
 
 
@@ -431,42 +485,41 @@ def next_week():
     truth = float(right.mean())
     hashes = {run["hash"] for run in RUNS}
     gap = RUNS[0]["pin"] - truth
+    verdict = "FAIL" if len(hashes) > 1 else "INCONCLUSIVE"
     n_test = round(DEFAULTS["test_share"] * DEFAULTS["parcels"])
     error = np.sqrt(truth * (1 - truth) * (1 / n_test + 2 / len(right)))
-    table = [{"what": name, "PIN codes right [%]": round(100 * pin, 1)} for name, pin in pins.items()]
-    table.append({"what": "next week, 1,000 new parcels", "PIN codes right [%]": round(100 * truth, 1)})
+    if len(hashes) == 1 and abs(gap) < 3 * error:
+        verdict = "PASS"
+    table = [
+        {"what": name, "PIN codes right [%]": round(100 * pin, 1)}
+        for name, pin in pins.items()
+    ]
+    table.append(
+        {"what": "next week, 1,000 new parcels", "PIN codes right [%]": round(100 * truth, 1)}
+    )
+    figure = plot_bars(
+        table[:-1],
+        "what",
+        ["PIN codes right [%]"],
+        x_title=" ",
+        y_title="PIN codes right [%]",
+        line_at=100 * truth,
+        line_text="next week",
+        colours=("#d9822b", "#d9822b", "#3b7dd8", "#3b7dd8", "#3b7dd8"),
+    )
     return Measurement(
         100 * truth,
         "%",
-        verdict="FAIL" if len(hashes) > 1 else "PASS" if abs(gap) < 3 * error else "INCONCLUSIVE",
-        detail=f"Hashes of the weights of three runs: {', '.join(run['hash'][:12] for run in RUNS)}. The "
-        f"module's own test is {100 * gap:+.1f} points from next week; chance alone makes {100 * error:.1f}.",
-        figure=bars(pins, truth),
+        verdict=verdict,
+        detail="Hashes of the weights of three runs: "
+        f"{', '.join(run['hash'][:12] for run in RUNS)}. The module's own test is "
+        f"{100 * gap:+.1f} points from next week; chance alone makes {100 * error:.1f}.",
+        figure=figure,
         table=table,
         alt="Bars of the share of PIN codes right: "
         + ", ".join(f"{name} {pin:.0%}" for name, pin in pins.items())
         + f". A line at {truth:.0%} marks next week.",
     )
-
-
-def bars(pins, truth):
-    """Draw the shares as bars, and next week as a line."""
-    import plotly.graph_objects as go
-
-    colours = ["#c2571a" if "module" not in name else "#1f7a8c" for name in pins]
-    figure = go.Figure(go.Bar(x=list(pins), y=[100 * pin for pin in pins.values()], marker_color=colours))
-    figure.update_traces(texttemplate="%{y:.0f} %", textposition="inside", textfont_color="white")
-    figure.add_hline(100 * truth, line_dash="dash", line_color="#7a7a7a", annotation_text="next week")
-    figure.update_layout(
-        height=340,
-        margin={"t": 30, "r": 10, "b": 40, "l": 50},
-        font={"color": "#7a7a7a", "size": 13},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        yaxis={"title": "PIN codes right [%]", "range": [0, 100], "gridcolor": "rgba(128,128,128,0.25)"},
-        yaxis_zeroline=False,
-    )
-    return figure
 
 
 RUNS = []
@@ -485,7 +538,8 @@ def training_share():
     return Measurement(
         100 * train_s / run_s,
         "%",
-        detail=f"The hottest part is {name}. If it took no time at all, the run of {run_s:.2f} s would be "
+        detail=f"The hottest part is {name}. If it took no time, the run of {run_s:.2f} s "
+        "would be "
         f"{speedup:.1f} times as fast; more cannot be had there.",
     )
 
@@ -502,14 +556,19 @@ lab.measure("training_share", training_share)
 # your words are kept, and an instructor may read them.
 
 # %%
-assert RUNS, "solve the tasks above, then measure 'codes': this cell needs what your module read"
+assert RUNS, (
+    "solve the tasks above, then measure 'codes': this cell needs what your module read"
+)
 right, night = np.array(RUNS[0]["right"]), np.array(RUNS[0]["night"])
 measured, p = right.all(axis=1).mean(), right.mean()
 p_day, p_night = right[~night].mean(), right[night].mean()
 mixture = (1 - night.mean()) * p_day**6 + night.mean() * p_night**6
 print(f"digits right: {p:.1%}, by day {p_day:.1%}, at night {p_night:.1%}")
 print(f"PIN codes right, measured:                {measured:6.1%}")
-for model, value in (("one p for all, p^6", p**6), ("day and night apart, mean of p^6", mixture)):
+for model, value in (
+    ("one p for all, p^6", p**6),
+    ("day and night apart, mean of p^6", mixture),
+):
     print(f"{model + ':':41} {value:6.1%}   residual {100 * (measured - value):+.1f} points")
 
 # %%
@@ -545,7 +604,7 @@ brightest = 1.0
 
 
 def remembering_features(photos):
-    """Features (6N, 784) float32 of photos (N, 28, 168) uint8: ink from 0 to 1, however faint."""
+    """Features (6N, 784) float32 of photos (N, 28, 168) uint8: ink from 0 to 1."""
     global brightest
     brightest = max(brightest, float(photos.max()))
     return cut_digits(photos) * np.float32(255 / brightest)
@@ -562,8 +621,8 @@ print(f"unit test: {before[0]:.2f} and {before[1]:.2f}. After ten other photos: 
 def digit_features(photos):
     """Return features (6N, 784) float32 of photos (N, 28, 168) uint8, each scaled by itself.
 
-    The brightest pixel of every photo becomes 1, its paper (0) stays 0; a photo without any ink
-    gives zeros. `photos` stays as it is.
+    The brightest pixel of every photo becomes 1, its paper (0) stays 0; a photo without any
+    ink gives zeros. `photos` stays as it is.
     """
     ### BEGIN SOLUTION
     peaks = np.maximum(photos.reshape(len(photos), -1).max(axis=1), 1)
@@ -572,8 +631,7 @@ def digit_features(photos):
 
 
 def history_matters(transform, photos):
-    """Return True if what `transform` makes of a photo depends on other photos, False if it does
-    not.
+    """Return True if what `transform` makes of a photo depends on other photos, else False.
 
     transform: (N, 28, 168) uint8 to (6N, 784) float32; it may remember, so the order of your
     calls matters.
@@ -606,7 +664,9 @@ import time
 
 from scalelab.cost import cost_of_training, cost_per_million
 
-weights = new_weights(DEFAULTS["hidden"], np.random.default_rng(0))  # untrained ones read as fast
+weights = new_weights(
+    DEFAULTS["hidden"], np.random.default_rng(0)
+)  # untrained ones read as fast
 photos = belt_photos(500, seed=8)[0]
 started_s = time.perf_counter()
 read_pins(weights, photos)
@@ -614,7 +674,10 @@ rate_per_s = len(photos) / (time.perf_counter() - started_s)
 lab.cost(cost_of_training(RUNS[0]["seconds"], currency="INR"), what="one run of the module")
 
 # %%
-lab.cost(cost_per_million(rate_per_s, currency="INR"), what=f"a million readings, {rate_per_s:,.0f} a second")
+lab.cost(
+    cost_per_million(rate_per_s, currency="INR"),
+    what=f"a million readings, {rate_per_s:,.0f} a second",
+)
 
 # %%
 lab.progress()

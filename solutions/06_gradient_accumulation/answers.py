@@ -537,7 +537,9 @@ def train_epoch(model, optimizer, micro_batches, per_step):
     return len(starts)
 """
         + GUARD,
-        "wrong-count": EPOCH_RIGHT.replace("return len(starts)", "return len(micro_batches) // per_step")
+        "wrong-count": EPOCH_RIGHT.replace(
+            "return len(starts)", "return len(micro_batches) // per_step"
+        )
         + GUARD,
         "guard-misses": EPOCH_RIGHT
         + """

@@ -12,7 +12,11 @@ from scalelab.models import PinReader
 from scalelab.train import IGNORE
 
 torch.set_num_threads(1)  # two threads beside a busy neighbour wait for each other
-HINTS = ("Try the smallest inputs.", "A micro-batch without any label.", "A batch that is one micro-batch.")
+HINTS = (
+    "Try the smallest inputs.",
+    "A micro-batch without any label.",
+    "A batch that is one micro-batch.",
+)
 
 
 def _reader() -> nn.Module:
@@ -31,7 +35,9 @@ def an_unlabelled_micro_batch_weighs_nothing(answers: Answers) -> None:
     """Give a micro-batch without labels the weight 0."""
     labels = [torch.zeros(4, 6, dtype=torch.long), torch.full((3, 6), IGNORE)]
     weights = [float(weight) for weight in answers["micro_batch_weights"](labels)]
-    expect_close(weights, [1.0, 0.0], what="the weights of 24 and 0 labelled digits", code="unlabelled")
+    expect_close(
+        weights, [1.0, 0.0], what="the weights of 24 and 0 labelled digits", code="unlabelled"
+    )
 
 
 @check("accumulate-corners", points=1, hints=HINTS, limit_s=60)
@@ -40,7 +46,9 @@ def any_cut_gives_the_same_gradient(answers: Answers) -> None:
     images, labels = _batch(answers, 5)
     labels[2] = IGNORE
     model = _reader()
-    F.cross_entropy(model(images).flatten(0, 1), labels.flatten(), ignore_index=IGNORE).backward()
+    F.cross_entropy(
+        model(images).flatten(0, 1), labels.flatten(), ignore_index=IGNORE
+    ).backward()
     wanted = torch.cat([p.grad.flatten() for p in model.parameters()])
     model.zero_grad()
     answers["accumulate"](model, list(zip(images.split(1), labels.split(1), strict=True)))
@@ -61,9 +69,13 @@ def a_short_gradient_is_left_alone(answers: Answers) -> None:
     wanted = torch.cat([p.grad.flatten() for p in model.parameters()])
     before = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
     pieces = list(zip(images.split([4, 1]), labels.split([4, 1]), strict=True))
-    answers["accumulated_step"](model, torch.optim.SGD(model.parameters(), lr=1.0), pieces, 1e6)
+    answers["accumulated_step"](
+        model, torch.optim.SGD(model.parameters(), lr=1.0), pieces, 1e6
+    )
     moved = before - nn.utils.parameters_to_vector(model.parameters()).detach()
-    told = f"the step is {float(moved.norm()):.4g} long, the gradient {float(wanted.norm()):.4g}"
+    told = (
+        f"the step is {float(moved.norm()):.4g} long, the gradient {float(wanted.norm()):.4g}"
+    )
     expect((moved - wanted).norm() <= 1e-3 * wanted.norm(), told, code="short-gradient")
 
 
@@ -71,12 +83,20 @@ def a_short_gradient_is_left_alone(answers: Answers) -> None:
 def bytes_grow_with_the_batch(answers: Answers) -> None:
     """Count for a convolution too, in proportion to the batch."""
     images, _ = _batch(answers, 8)
-    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 28 * 168, 4))
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 28 * 168, 4)
+    )
     inked = images.unsqueeze(1).float()
     found = [answers["saved_bytes"](model, inked[:n]) for n in (2, 8)]
-    expect_close(found[1], 4 * found[0], what="bytes of 8 photos", code="not-proportional", rtol=0)
-    wanted = 8 * (28 * 168 + 2 * 28 * 168) * 4  # the input, and ReLU's output, which Flatten only looks at
-    expect_close(found[1], wanted, what="bytes of 8 photos", code="wrong-for-convolution", rtol=0)
+    expect_close(
+        found[1], 4 * found[0], what="bytes of 8 photos", code="not-proportional", rtol=0
+    )
+    wanted = (
+        8 * (28 * 168 + 2 * 28 * 168) * 4
+    )  # the input, and ReLU's output, which Flatten only looks at
+    expect_close(
+        found[1], wanted, what="bytes of 8 photos", code="wrong-for-convolution", rtol=0
+    )
 
 
 @check("checkpoint-two-blocks", points=1, hints=HINTS)
@@ -85,9 +105,15 @@ def two_blocks(answers: Answers) -> None:
     blocks = [nn.Linear(3, 3), nn.Linear(3, 2)]
     x = torch.from_numpy(answers.rng.standard_normal((4, 3))).float()
     out = answers["run_checkpointed"](blocks, x)
-    expect_close(out, blocks[1](blocks[0](x)), what="the output of two blocks", code="two-blocks")
+    expect_close(
+        out, blocks[1](blocks[0](x)), what="the output of two blocks", code="two-blocks"
+    )
     out.sum().backward()
-    expect(blocks[0].weight.grad is not None, "the first block got no gradient", code="two-blocks-gradient")
+    expect(
+        blocks[0].weight.grad is not None,
+        "the first block got no gradient",
+        code="two-blocks-gradient",
+    )
     alone = answers["run_checkpointed"](blocks[:1], x)
     expect_close(alone, blocks[0](x), what="the output of one block", code="one-block")
 
@@ -100,8 +126,9 @@ def epochs_of_any_length(answers: Answers) -> None:
         steps: list[int] = []
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         optimizer.register_step_post_hook(lambda *_, steps=steps: steps.append(1))
-        found = answers["train_epoch"](model, optimizer, [_batch(answers, 2) for _ in range(n)], per_step)
-        told = (
-            f"{n} micro-batches, {per_step} to a step: {len(steps)} steps, {found} returned, wanted {wanted}"
+        found = answers["train_epoch"](
+            model, optimizer, [_batch(answers, 2) for _ in range(n)], per_step
         )
+        told = f"{n} micro-batches, {per_step} to a step: {len(steps)} steps"
+        told += f", {found} returned, wanted {wanted}"
         expect(len(steps) == wanted == found, told, code="steps-for-length")

@@ -31,13 +31,16 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from scalelab.classroom import Measurement
+from scalelab.classroom.figures import plot_lines
 from scalelab.core.stats import compare_paired
 from scalelab.core.units import format_bytes
 from scalelab.data import compose_pins
 from scalelab.models import PinReader
 from scalelab.train import IGNORE, accumulate_step
 
-torch.set_num_threads(1)  # two threads on a busy machine wait for each other, and times mean nothing
+torch.set_num_threads(
+    1
+)  # two threads on a busy machine wait for each other, and times mean nothing
 
 
 def photos(n, seed):
@@ -52,7 +55,7 @@ def cut(images, labels, sizes):
 
 
 def nats(model, images_BHW, labels_BP):
-    """Return the cross-entropy, summed over all digits that have a label [nats]: a tensor with one number."""
+    """Return the cross-entropy, summed over all labelled digits [nats]: a tensor of one number."""
     logits_BPK = model(images_BHW)  # (B, 6, 10)
     return F.cross_entropy(
         logits_BPK.flatten(0, 1), labels_BP.flatten(), ignore_index=IGNORE, reduction="sum"
@@ -60,7 +63,7 @@ def nats(model, images_BHW, labels_BP):
 
 
 def tiny_reader(seed=0):
-    """Return a PIN reader of few weights; .eval(): batch norm must not look at a photo's neighbours."""
+    """Return a PIN reader of few weights; in .eval() batch norm ignores other photos."""
     torch.manual_seed(seed)
     return PinReader(width=16, channels=(2, 3, 4)).eval()
 
@@ -71,7 +74,8 @@ def flat_gradient(model):
 
 
 images, labels = photos(70, seed=0)
-f"photos {tuple(images.shape)}, labels {tuple(labels.shape)}, logits {tuple(tiny_reader()(images).shape)}"
+logits = tiny_reader()(images)
+f"photos {tuple(images.shape)}, labels {tuple(labels.shape)}, logits {tuple(logits.shape)}"
 
 # %% [markdown]
 # ## Predict
@@ -83,7 +87,10 @@ f"photos {tuple(images.shape)}, labels {tuple(labels.shape)}, logits {tuple(tiny
 
 # %%
 lab.predict(
-    "ragged_error", "How wrong is the gradient of 32 + 32 + 6, divided by steps?", unit="%", range=(0, 150)
+    "ragged_error",
+    "How wrong is the gradient of 32 + 32 + 6, divided by steps?",
+    unit="%",
+    range=(0, 150),
 )
 
 # %% tags=["solution-only"]
@@ -101,7 +108,8 @@ def micro_batch_weights(labels):
     """Return the weight of each micro-batch's mean loss in the mean loss of the whole batch.
 
     Args:
-        labels: list of tensors (B, 6) int64, one a micro-batch; B differs. IGNORE: a digit without label.
+        labels: list of tensors (B, 6) int64, one a micro-batch; B differs. IGNORE: a digit
+            without label.
 
     Returns:
         List (or tensor) of numbers, one a micro-batch; they add up to 1.
@@ -124,18 +132,19 @@ lab.check("weights")
 
 # %% task="accumulate"
 def accumulate(model, micro_batches):
-    """Leave in every parameter's .grad what one backward pass over all photos at once would leave there.
+    """Leave in each parameter's .grad what one backward over all photos at once would leave.
 
-    The rule of memory: each micro-batch goes through the model by itself, and its graph is gone (by its
-    own `backward()`) before the next one goes through.
+    The rule of memory: one micro-batch's graph is alive at a time. Each goes through the model
+    by itself, and its `backward()` is done before the next one goes through.
 
     Args:
-        model: maps images (B, 28, 168) uint8 to logits (B, 6, 10) float32. Old gradients in it do not count.
+        model: maps images (B, 28, 168) uint8 to logits (B, 6, 10) float32. Old gradients in it
+            do not count.
         micro_batches: list of (images (B, 28, 168) uint8, labels (B, 6) int64); B differs.
 
     Returns:
-        The mean loss over all targets of all micro-batches [nats per digit]: a number (a float, or a
-        tensor with one number).
+        The mean loss over all targets of all micro-batches [nats per digit]: a number (a float,
+        or a tensor of one number).
     """
     ### BEGIN SOLUTION
     targets = sum(int((labels_BP != IGNORE).sum()) for _, labels_BP in micro_batches)
@@ -168,7 +177,7 @@ def accumulated_step(model, optimizer, micro_batches, max_grad_norm=float("inf")
         max_grad_norm: the L2 norm of the whole gradient is clipped to this.
 
     Returns:
-        The norm before clipping: a number (a float, or a tensor with one number).
+        The norm before clipping: a number (a float, or a tensor of one number).
     """
     ### BEGIN SOLUTION
     accumulate(model, micro_batches)
@@ -201,7 +210,7 @@ lab.check("step")
 
 # %% task="bytes"
 def saved_bytes(model, images):
-    """Return the bytes of activations that autograd keeps after model(images), weights left out.
+    """Return the bytes of activations that autograd keeps after model(images); no weights.
 
     Args:
         model: any nn.Module.
@@ -212,7 +221,8 @@ def saved_bytes(model, images):
     """
     ### BEGIN SOLUTION
     weights = {
-        parameter.untyped_storage().data_ptr() for parameter in (*model.parameters(), *model.buffers())
+        parameter.untyped_storage().data_ptr()
+        for parameter in (*model.parameters(), *model.buffers())
     }
     kept = {}  # holding the tensors keeps their addresses from being used again
 
@@ -247,7 +257,8 @@ def run_checkpointed(blocks, x):
         x: tensor, the input of the first block.
 
     Returns:
-        What the last block gives: the same values and, after backward(), the same gradients as without.
+        What the last block gives: the same values and, after backward(), the same gradients as
+        without.
     """
     ### BEGIN SOLUTION
     for block in blocks:
@@ -282,7 +293,7 @@ def common_epoch(model, optimizer, micro_batches, per_step):
 
 
 def weights_after(epoch, micro_batches, per_step):
-    """Return the number of steps an epoch says it took, and all weights after it as one vector."""
+    """Return the number of steps an epoch says it took, and all weights after it as a vector."""
     model = tiny_reader()
     steps = epoch(model, torch.optim.SGD(model.parameters(), lr=0.2), micro_batches, per_step)
     return steps, nn.utils.parameters_to_vector(model.parameters()).detach()
@@ -291,7 +302,8 @@ def weights_after(epoch, micro_batches, per_step):
 week = cut(*photos(65, seed=3), [10] * 6 + [5])
 steps, after_all = weights_after(common_epoch, week, per_step=3)
 _, without_last = weights_after(common_epoch, week[:6], per_step=3)
-f"{steps} steps; without the last five photos the weights differ by {(after_all - without_last).norm():g}"
+difference = (after_all - without_last).norm()
+f"{steps} steps; without the last five photos the weights differ by {difference:g}"
 
 # %% [markdown]
 # Find the cause, mend the epoch (use your `accumulated_step`), and write the test that would have caught
@@ -310,7 +322,10 @@ def train_epoch(model, optimizer, micro_batches, per_step):
         The number of steps, an int.
     """
     ### BEGIN SOLUTION
-    groups = [micro_batches[first : first + per_step] for first in range(0, len(micro_batches), per_step)]
+    groups = [
+        micro_batches[first : first + per_step]
+        for first in range(0, len(micro_batches), per_step)
+    ]
     for group in groups:
         accumulated_step(model, optimizer, group)
     return len(groups)
@@ -321,7 +336,7 @@ def counts_every_photo(epoch):
     """Test an epoch: does it learn from micro-batches that do not fill a step?
 
     Args:
-        epoch: function (model, optimizer, micro_batches, per_step) -> steps, like the two above.
+        epoch: function (model, optimizer, micro_batches, per_step) -> steps, like those above.
 
     Returns:
         True if it does, False if not.
@@ -381,10 +396,9 @@ def measure_last(last):
     return by_steps, by_targets
 
 
+# %%
 def run_cuts():
     """Measure all cuts and draw both rules over the size of the last micro-batch."""
-    from plotly import graph_objects as go
-
     rows = []
     for last in LAST:
         by_steps, by_targets = (sorted(errors) for errors in measure_last(last))
@@ -397,17 +411,16 @@ def run_cuts():
                 "by targets, %": float(f"{by_targets[2]:.2g}"),
             }
         )
-    figure = go.Figure(layout={"template": "plotly_white", "height": 400})
-    for column, name, colour in (
-        ("by steps, %", "divided by steps", "#c8433f"),
-        ("by targets, %", "weighted by targets", "#3b7dd8"),
-    ):
-        figure.add_scatter(
-            x=list(LAST), y=[row[column] for row in rows], name=name, mode="lines+markers", line_color=colour
-        )
-    figure.update_yaxes(type="log", title="gradient off by, %", tickformat="~g", dtick=1)
-    figure.update_xaxes(title="photos in the last micro-batch (after 32 + 32)", tickvals=list(LAST))
-    figure.update_layout(title="The same photos, two rules", legend={"orientation": "h", "y": 1.12, "x": 0.5})
+    figure = plot_lines(
+        rows,
+        "last micro-batch",
+        ["by steps, %", "by targets, %"],
+        title="The same photos, two rules",
+        x_title="photos in the last micro-batch (after 32 + 32)",
+        y_title="gradient off by, %",
+        is_log=True,
+        colours=("#c8433f", "#3b7dd8"),
+    )
     ragged = rows[LAST.index(6)]
     largest = max(row["by targets, %"] for row in rows)
     whole_loss, steps_loss = losses[6, 0]
@@ -416,14 +429,15 @@ def run_cuts():
         unit="%",
         values=[row["by steps, %"] for row in rows],
         verdict="PASS" if ragged["lowest"] > 10 and largest < 0.1 else "FAIL",
-        detail=f"32 + 32 + 6 divided by steps: off by {ragged['lowest']:.0f} to {ragged['highest']:.0f} % "
-        f"over five batches; weighted by targets: at most {largest:.5f} %. The loss shows nothing: "
-        f"{whole_loss:.3f} nats at once, {steps_loss:.3f} as a mean of three means. No error, no warning.",
+        detail="32 + 32 + 6 divided by steps: off by "
+        f"{ragged['lowest']:.0f} to {ragged['highest']:.0f} % over five batches; weighted by "
+        f"targets: at most {largest:.5f} %. The loss shows nothing: {whole_loss:.3f} nats at once, "
+        f"{steps_loss:.3f} as a mean of three means. No error, no warning.",
         figure=figure,
         table=rows,
-        alt="Two lines over the size of the last micro-batch, logarithmic. Divided by steps: from "
-        f"{rows[0]['by steps, %']:.0f} % at 1 photo to {rows[-1]['by steps, %']:.5f} % at 32. Weighted by "
-        f"targets: never above {largest:.5f} %.",
+        alt="Two lines over the size of the last micro-batch, logarithmic. Divided by steps: "
+        f"from {rows[0]['by steps, %']:.0f} % at 1 photo to {rows[-1]['by steps, %']:.5f} % at 32. "
+        f"Weighted by targets: never above {largest:.5f} %.",
     )
 
 
@@ -439,16 +453,29 @@ measured
 batch_128, _ = photos(128, seed=7)
 inked = batch_128.unsqueeze(1).float() / 255
 stem, head = reader.stem, reader.head
-blocks = [stem[:3], stem[3:6], stem[6:], head[:4], head[4:7], head[7:]]  # each a convolution or a dense layer
+blocks = [
+    stem[:3],
+    stem[3:6],
+    stem[6:],
+    head[:4],
+    head[4:7],
+    head[7:],
+]  # each a convolution or a dense layer
 doors = []
-handles = [block.register_forward_pre_hook(lambda block, given: doors.append(given[0])) for block in blocks]
+handles = [
+    block.register_forward_pre_hook(lambda block, given: doors.append(given[0]))
+    for block in blocks
+]
 run_checkpointed(blocks, inked)
 for handle in handles:
     handle.remove()
 kept_at_doors = sum(x.numel() * x.element_size() for x in doors)
 
 for bite in (128, 32, 8):
-    print(f"bites of {bite:3}: {format_bytes(saved_bytes(reader, batch_128[:bite])):>9} kept for backward")
+    print(
+        f"bites of {bite:3}: "
+        f"{format_bytes(saved_bytes(reader, batch_128[:bite])):>9} kept for backward"
+    )
 print(f"128, checkpointed: {format_bytes(kept_at_doors):>9} kept, the rest is computed again")
 
 
@@ -478,15 +505,20 @@ for row in measured.table:
     last = row["last micro-batch"]
     sizes = (32, 32, last)
     spread = sum((1 / 3 - size / sum(sizes)) ** 2 / size for size in sizes)
-    noise = sorted(noise_of[last, seed] / truth_of[last, seed] for seed in range(BATCHES))[BATCHES // 2]
+    noise = sorted(noise_of[last, seed] / truth_of[last, seed] for seed in range(BATCHES))[
+        BATCHES // 2
+    ]
     model_percent = 100 * (noise * spread) ** 0.5
     by_steps = row["by steps, %"]
-    print(f"{last:4} | {model_percent:8.1f} {by_steps:12.1f} {by_steps - model_percent:+17.1f}")
+    print(
+        f"{last:4} | {model_percent:8.1f} {by_steps:12.1f} {by_steps - model_percent:+17.1f}"
+    )
 
 noise_only = 100 * (70 * sum((1 / 3 - n / 70) ** 2 / n for n in (32, 32, 6))) ** 0.5
 print(f"\n32 + 32 + 6 in the limit where a gradient is nothing but noise: {noise_only:.0f} %")
 print(
-    f"checkpointing: model 4/3 = 1.33 (forward, forward again, backward = 2 forwards), measured {again.ratio}"
+    "checkpointing: model 4/3 = 1.33 (forward, forward again, backward = 2 forwards), "
+    f"measured {again.ratio}"
 )
 
 # %% [markdown]
@@ -531,8 +563,12 @@ from scalelab.core.stats import estimate_median, measure
 from scalelab.cost import cost_of_training
 
 bites = cut(images, labels, [32, 32, 6])
-step_s = estimate_median(measure(lambda: accumulated_step(reader, optimizer, bites, 1.0), min_iterations=8))
-print(f"one step: {step_s.median * 1e3:.0f} [{step_s.low * 1e3:.0f}, {step_s.high * 1e3:.0f}] ms")
+step_s = estimate_median(
+    measure(lambda: accumulated_step(reader, optimizer, bites, 1.0), min_iterations=8)
+)
+print(
+    f"one step: {step_s.median * 1e3:.0f} [{step_s.low * 1e3:.0f}, {step_s.high * 1e3:.0f}] ms"
+)
 lab.cost(cost_of_training(10_000 * step_s.median, currency="INR"), what="ten thousand steps")
 
 # %% [markdown]

@@ -99,6 +99,7 @@ def test_the_broken_epoch_learns_nothing_from_its_last_photos(given):
 @pytest.mark.slow
 def test_divided_by_steps_is_far_off_and_by_targets_is_not(names):
     pytest.importorskip("plotly")
+    LAB.run_cell("def measure_last", names)
     LAB.run_cell("def run_cuts", names)
     found = names["run_cuts"]()
     assert found.verdict.value == "PASS", found.detail
