@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from scalelab.authoring.folders import LabFolders, declared_points
 from scalelab.authoring.render import NotebookCell, cell_id, render, write_if_changed
-from scalelab.authoring.rules import check_manifest, check_source
+from scalelab.authoring.rules import check_badges, check_manifest, check_source
 from scalelab.authoring.source import LabSource, SourceCell, cut_solution, parse_source
 
 Audience = Literal["student", "solution"]
@@ -62,6 +62,8 @@ def build_lab(folders: LabFolders, *, only_check: bool = False) -> list[Built]:
     text = folders.read("source.py")
     points = declared_points(folders.read("checks.py"), f"labs/{folders.slug}/checks.py")
     check_manifest(folders.manifest(), points, slug=folders.slug)
+    readme = folders.lab / "README.md"
+    check_badges(readme.read_text(encoding="utf-8") if readme.exists() else "", slug=folders.slug)
     notebooks = {
         folders.lab / "lab.ipynb": build_notebook(text, points, "student", slug=folders.slug),
         folders.solution / "solution.ipynb": build_notebook(text, points, "solution", slug=folders.slug),

@@ -21,6 +21,10 @@ from scalelab.core.errors import LabFileError, did_you_mean
 MAX_CELLS_BETWEEN_CHECKS = 5
 """between two checks, and between a section's heading and its first check"""
 
+REPOSITORY = "scalelab/scalelab"
+"""where Colab finds the notebooks on github.com, branch main; badges are compared with it, nothing else is"""
+
+_COLAB = re.compile(r"https://colab\.research\.google\.com/github/[^)\s\"'>]*")
 _GRADE_ID = re.compile(r"[a-zA-Z0-9_-]+")  # what nbgrader accepts
 
 
@@ -57,6 +61,18 @@ def check_manifest(manifest: Mapping[str, object], points: Mapping[str, float], 
             f"labs/{slug}/lab.toml: points = {stated}, but the check cells give {parts} = {total:g}",
             hint=f"set points = {total:g}, or change the checks",
         )
+
+
+def check_badges(readme: str, *, slug: str) -> None:
+    """Check that every Colab link of a lab's README opens this lab's notebook in `REPOSITORY`.
+
+    Raises:
+        LabFileError: one leads elsewhere.
+    """
+    wanted = f"https://colab.research.google.com/github/{REPOSITORY}/blob/main/labs/{slug}/lab.ipynb"
+    for found in _COLAB.findall(readme):
+        if found != wanted:
+            raise LabFileError(f"labs/{slug}/README.md: a Colab link to {found}", hint=f"write {wanted}")
 
 
 def _headings(source: LabSource) -> None:

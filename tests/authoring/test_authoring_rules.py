@@ -180,3 +180,9 @@ def test_a_plot_without_alt_text_or_data_table(lab, change, code, problem):
 def test_a_described_plot_is_allowed(lab, change, code):
     change("source.py", CHECK_CELL, cell_before_check(code))
     build_lab(lab, only_check=True)
+
+
+def test_a_colab_badge_that_leads_elsewhere(lab, change):
+    message = refusal(lab, change, "scalelab/scalelab/blob", "someone/else/blob", file="README.md")
+    assert "labs/42_tiny_rate/README.md: a Colab link to" in message
+    assert "someone/else" in message

@@ -29,3 +29,8 @@ def test_no_line_of_code_scrolls(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.parent.name)
 def test_no_cell_is_a_wall_of_code(path):
     assert [cell[:60] for cell in code_cells(path) if len(cell.splitlines()) > MAX_LINES] == []
+
+
+def test_the_index_links_every_lab():
+    index = (shipped("labs") / "README.md").read_text(encoding="utf-8")
+    assert [path.parent.name for path in NOTEBOOKS if f"({path.parent.name}/README.md)" not in index] == []
