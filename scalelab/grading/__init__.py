@@ -17,6 +17,7 @@ __all__ = [
     "draw_seed",
     "expect",
     "expect_close",
+    "expect_faster",
     "expect_length",
     "expect_raises",
     "expect_type",
@@ -41,6 +42,7 @@ __getattr__ = export(
         "loading": ["load_checks"],
         "running": ["run_check"],
         "seeds": ["draw_seed"],
+        "speed": ["expect_faster"],
         "trials": ["Task", "attempt"],
     },
 )

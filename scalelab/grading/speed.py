@@ -1,0 +1,92 @@
+"""A speed-up, judged by the check's own clock: paired runs against a reference on fresh inputs.
+
+The reference is the check's, so a learner cannot slow it down; each call has inputs of its own, so nothing
+can be remembered; each timed answer is compared, so speed without the work is no speed. In the grader a call
+crosses a pipe, whose time counts against the learner: draw inputs that keep the reference busy for a while.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from scalelab.core.errors import LabFileError
+from scalelab.core.stats import Clock, Verdict, judge, paired_ratio
+from scalelab.core.units import format_seconds
+from scalelab.grading.expectations import expect, expect_close, inconclusive
+
+PAIRS = 8
+"""before the first verdict; twice and three times as many where it is inconclusive"""
+SMALLEST_BUDGET_S = 1e-3
+"""what a learner's call may take, at least: crossing the grader's pipe takes some tenths of it"""
+
+
+def expect_faster(
+    call: Callable[..., Any],
+    reference: Callable[..., Any],
+    draw: Callable[[], tuple[Any, ...]],
+    *,
+    at_least: float,
+    what: str,
+    code: str,
+    wrong_code: str,
+    meaning: str = "",
+    rtol: float = 1e-5,
+    atol: float = 0.0,
+    pairs: int = PAIRS,
+    clock: Clock = time.perf_counter,
+) -> None:
+    """Fail unless ``call(*inputs)`` is right and `at_least` so many times as fast as ``reference(*inputs)``.
+
+    Order A B, B A, A B ...: what slows the machine for a moment slows both sides of a pair. The claim is
+    judged by the 95 % interval of the paired ratio's median (`scalelab.core.stats`).
+
+    Args:
+        call: the learner's function.
+        reference: the right values, slowly; its time is the measure.
+        draw: fresh inputs, anew for each pair.
+        what: names the learner's function in the sentence.
+        code: feedback code if it is too slow; `wrong_code` if its values differ.
+
+    Raises:
+        LabFileError: the reference is too fast for a call to be timed.
+    """
+    inputs = draw()  # the first calls warm both sides up
+    expect_close(call(*inputs), reference(*inputs), what=what, code=wrong_code, rtol=rtol, atol=atol)
+    reference_s: list[float] = []
+    call_s: list[float] = []
+    while len(call_s) < 3 * pairs:
+        for pair in range(pairs):
+            inputs = draw()
+            if pair % 2:
+                got, got_s = _timed(call, inputs, clock)
+                wanted, wanted_s = _timed(reference, inputs, clock)
+            else:
+                wanted, wanted_s = _timed(reference, inputs, clock)
+                got, got_s = _timed(call, inputs, clock)
+            expect_close(got, wanted, what=what, code=wrong_code, rtol=rtol, atol=atol)
+            reference_s.append(wanted_s)
+            call_s.append(got_s)
+        if min(reference_s) / at_least < SMALLEST_BUDGET_S:
+            raise LabFileError(
+                f"{what}: the reference takes {format_seconds(min(reference_s))}, too short to time",
+                hint=f"draw larger inputs: it should take {format_seconds(2 * at_least * SMALLEST_BUDGET_S)}",
+            )
+        ratio = paired_ratio(reference_s, call_s).ratio
+        verdict = judge(ratio, at_least=at_least)
+        if verdict is not Verdict.INCONCLUSIVE:
+            break
+    else:
+        inconclusive(
+            f"{what} is {ratio} times as fast as the reference, wanted {at_least:g}: too noisy to tell"
+        )
+    times = f"about {ratio.median:.0f} times as fast as" if ratio.median >= 0.75 else "slower than"
+    told = f"{what} is {times} the reference, wanted at least {at_least:g} times"
+    expect(verdict is Verdict.PASS, told, code=code, meaning=meaning)
+
+
+def _timed(call: Callable[..., Any], inputs: tuple[Any, ...], clock: Clock) -> tuple[Any, float]:
+    started = clock()
+    value = call(*inputs)
+    return value, clock() - started

@@ -1,0 +1,97 @@
+"""A speed-up is judged by a clock that the learner's code does not own; here it is a number we turn."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from scalelab.core.errors import LabFileError
+from scalelab.grading import expect_faster
+from scalelab.grading.expectations import ExpectationFailed, Inconclusive
+
+
+class Time:
+    """A clock that moves only when work is done."""
+
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def taking(self, *seconds: float):
+        """Return a function that doubles its input in the next of `seconds`."""
+        turns = itertools.cycle(seconds)
+
+        def double(x):
+            self.now_s += next(turns)
+            return 2 * x
+
+        return double
+
+
+def compare(clock, call, reference, **options):
+    rng = np.random.default_rng(0)
+    expect_faster(
+        call, reference, lambda: (rng.normal(size=3),),
+        **{"at_least": 4, "what": "double", "code": "slow", "wrong_code": "wrong", "clock": clock, **options},
+    )  # fmt: skip
+
+
+def test_a_call_that_is_fast_enough_passes():
+    clock = Time()
+    compare(clock, clock.taking(0.02), clock.taking(0.1))
+
+
+def test_a_call_that_is_too_slow_fails_and_says_how_fast_it_is():
+    clock = Time()
+    with pytest.raises(
+        ExpectationFailed, match="about 2 times as fast as the reference, wanted at least 4"
+    ) as error:
+        compare(clock, clock.taking(0.05), clock.taking(0.1))
+    assert error.value.code == "slow"
+
+
+def test_a_slow_machine_slows_both_sides_of_a_pair():
+    clock = Time()
+    drift = [1, 1, 1, 9, 9, 30, 30, 2, 2]  # one factor for both calls of a pair, the warm-up first
+    compare(clock, clock.taking(*(0.02 * f for f in drift)), clock.taking(*(0.1 * f for f in drift)))
+
+
+def test_times_on_both_sides_of_the_bound_are_inconclusive():
+    clock = Time()
+    with pytest.raises(Inconclusive, match="too noisy"):
+        compare(clock, clock.taking(0.02, 0.02, 0.03, 0.03), clock.taking(0.1))
+
+
+def test_each_call_gets_inputs_of_its_own_and_the_reference_the_same():
+    clock, seen, wanted = Time(), [], []
+    double, slow = clock.taking(0.02), clock.taking(0.1)
+    compare(clock, lambda x: seen.append(tuple(x)) or double(x), lambda x: wanted.append(tuple(x)) or slow(x))
+    assert seen == wanted
+    assert len(set(seen)) == len(seen) > 8
+
+
+def test_one_wrong_value_among_many_is_wrong_however_fast():
+    clock = Time()
+    right = itertools.chain([True] * 5, itertools.repeat(False))
+    with pytest.raises(ExpectationFailed) as error:
+        compare(clock, lambda x: 2 * x if next(right) else 0 * x, clock.taking(0.1))
+    assert error.value.code == "wrong"
+
+
+def test_a_reference_too_fast_to_be_timed_is_the_authors_mistake():
+    clock = Time()
+    with pytest.raises(LabFileError, match="too short to time"):
+        compare(clock, clock.taking(0.0001), clock.taking(0.001))
+
+
+def test_who_comes_first_changes_from_pair_to_pair():
+    clock, order = Time(), []
+    fast, slow = clock.taking(0.02), clock.taking(0.1)
+    compare(clock, lambda x: order.append("call") or fast(x), lambda x: order.append("reference") or slow(x))
+    pairs = list(zip(order[2::2], order[3::2], strict=True))
+    assert pairs[0::2] == [("reference", "call")] * 4
+    assert pairs[1::2] == [("call", "reference")] * 4
