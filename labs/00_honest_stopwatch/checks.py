@@ -112,7 +112,7 @@ def interval_by_counting(answers: Answers) -> None:
     median_interval = answers["median_interval"]
     for n in (2 * int(answers.rng.integers(20, 45)), 2 * int(answers.rng.integers(5, 10)), 6):
         values = (answers.rng.lognormal(-6, 0.5, n) + np.where(np.arange(n) % 7 == 3, 0.05, 0)).tolist()
-        given = list(values)
+        given = answers.shared(list(values))
         found = _three(median_interval(given))
         expect(
             given == values, "after the call the list that was passed in has another order",

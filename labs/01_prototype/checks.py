@@ -316,7 +316,7 @@ def reader_forgets(answers: Answers) -> None:
     """Mend the reader that remembers, and write the test that would have caught it."""
     peaks = np.sort(answers.rng.choice(np.arange(40, 250, 7), 7, replace=False))  # the faintest first
     photos = np.stack([answers.rng.integers(0, peak, (28, 168)) for peak in peaks]).astype(np.uint8)
-    _expect_pure(answers["digit_features"], photos)
+    _expect_pure(answers, photos)
     history_matters = answers["history_matters"]
     for transform, told in ((_cut, "a fixed scale"), (_own_peak, "each photo's own peak")):
         expect(
@@ -333,9 +333,9 @@ def reader_forgets(answers: Answers) -> None:
         )  # fmt: skip
 
 
-def _expect_pure(features: Callable[[np.ndarray], Any], photos: np.ndarray) -> None:
-    faint, before = photos[:1], photos.copy()
-    first, handed = np.array(features(faint.copy())), photos.copy()
+def _expect_pure(answers: Answers, photos: np.ndarray) -> None:
+    features, faint, before = answers["digit_features"], photos[:1], photos.copy()
+    first, handed = np.array(features(faint.copy())), answers.shared(photos.copy())
     together = features(handed)
     expect(
         (handed == before).all(), "the photos were changed", code="writes-into-the-photos",

@@ -7,9 +7,17 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from scalelab.grading.beside import load_inside, read_artefact
+from scalelab.grading.lines import Line, find_line
+from scalelab.grading.plain import own_copy, plain
+
+if TYPE_CHECKING:
+    from scalelab.grading.checks import Check
 
 _IPYTHONS = {"In", "Out", "exit", "quit", "get_ipython"}
 FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
@@ -23,21 +31,36 @@ class WrongArguments(Exception):
     """The learner's function cannot be called as the task says."""
 
 
+class Stopped(BaseException):
+    """The learner's code came to an end that no exception of its own tells. `code` is the feedback code."""
+
+    def __init__(self, message: str, *, code: str):
+        super().__init__(message)
+        self.code = code
+
+
 class Answers:
     """The learner's names, and fresh random inputs to try them on.
 
     ``answers["weights"]`` is the learner's function or value. A function is wrapped so that the report can
-    say what it was called with and what it returned.
+    say what it was called with and what it returned. What it is called with are copies (lists, dicts, sets
+    and arrays), so it cannot change what the check compares with; see `shared`.
     """
 
     def __init__(self, namespace: Mapping[str, Any], *, seed: int = 0):
         self._namespace = namespace
+        self._folder: Path | None = None
         self.reseed(seed)
 
     @property
     def namespace(self) -> Mapping[str, Any]:
         """All names that the learner's notebook has."""
         return self._namespace
+
+    def begin(self, check: Check, *, seed: int) -> None:
+        """Start over for a check: its folder, its limit, its inputs."""
+        self._folder = check.folder
+        self.reseed(seed)
 
     def reseed(self, seed: int) -> None:
         """Start `rng` anew; equal seeds give equal inputs."""
@@ -49,6 +72,7 @@ class Answers:
         """the name that was asked for and is not there"""
         self.raised: BaseException | None = None
         """the exception that came out of the learner's function, if one did"""
+        self._shared: dict[int, Any] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._namespace and self._namespace[name] is not ...
@@ -76,9 +100,50 @@ class Answers:
             return default
         return self[name]
 
+    def shared(self, value: Any) -> Any:
+        """Return `value`, a list, dict, set or array, marked: what the learner's code does to it will show.
+
+        ``given = answers.shared([3, 1, 2]); answers["median"](given)``, and then look at `given`.
+        """
+        self._shared[id(value)] = value
+        return value
+
+    def inside(self, function: str, **inputs: Any) -> Any:
+        """Run a function of the lab's ``inside.py`` beside the learner's code, and return plain data.
+
+        For what is no plain data (models, optimizers, hooks): ``def try_step(answers, *, seed)`` builds it,
+        calls the answers with it, and returns numbers and arrays. In the grader it runs in the learner's
+        process, so it must hold nothing that the learner may not see; `inputs` are plain data.
+
+        Raises:
+            LabFileError: there is no such file or function.
+        """
+        answers = Answers(self._namespace)
+        try:
+            return plain(load_inside(self._folder, function)(answers, **inputs))
+        finally:
+            self.last, self.raised, self.missing = answers.last, answers.raised, answers.missing
+
+    def artefact(self, path: str, *, max_bytes: int = 32 * 1024**2) -> bytes:
+        """Return the content of a file that the learner's cells wrote into their working folder.
+
+        Raises:
+            NotAttempted: there is no such file, or it is larger than `max_bytes`.
+        """
+        content, trouble = read_artefact(path, max_bytes)
+        if trouble:
+            raise NotAttempted(trouble)
+        self.last = (f"`{path}` is", content)
+        return content
+
+    def line_of(self, error: BaseException) -> Line | None:
+        """Return the line of the learner's code that an exception came from, if it came from there."""
+        return find_line(error, self._namespace, is_learners=error is self.raised)
+
     def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             _check_arguments(name, function, args, kwargs)
+            args, kwargs = own_copy((args, kwargs), shared=self._shared)
             try:
                 value = function(*args, **kwargs)
             except BaseException as error:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from scalelab.core.errors import LabFileError
@@ -39,6 +40,12 @@ class Check:
     limit_s: float = 10.0
     measured: bool = False
     """its verdict rests on a measurement, so it may be inconclusive"""
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the file that defines it; None if it is in no file."""
+        file = self.judge.__globals__.get("__file__")
+        return Path(file).resolve().parent if file else None
 
     def __call__(self, answers: Any) -> None:
         """Judge the answers; raises where they are wrong. `run_check` makes a result of it."""

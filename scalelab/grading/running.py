@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import linecache
 import re
-import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from scalelab.core.errors import LabFileError
 from scalelab.core.units import format_seconds
-from scalelab.grading.answers import Answers, NotAttempted, WrongArguments
+from scalelab.grading.answers import Answers, NotAttempted, Stopped, WrongArguments
 from scalelab.grading.checks import Check, CheckResult, Outcome
 from scalelab.grading.expectations import (
     GENERAL,
@@ -25,11 +20,10 @@ from scalelab.grading.expectations import (
     refuse_nothing,
 )
 from scalelab.grading.limits import OverLimit, printed, time_limit
+from scalelab.grading.lines import Line
 from scalelab.grading.seeds import draw_seed
 
-_OURS = Path(__file__).resolve().parents[1]
 _UNPACKED = re.compile(r"unpack.*expected (\d+)")
-_LIBRARY = {Path(path).resolve() for path in (sys.prefix, sys.base_prefix)}
 
 
 def run_check(check: Check, answers: Answers | Mapping[str, Any], *, seed: int | None = None) -> CheckResult:
@@ -44,7 +38,7 @@ def run_check(check: Check, answers: Answers | Mapping[str, Any], *, seed: int |
     """
     if not isinstance(answers, Answers):
         answers = Answers(answers)
-    answers.reseed(draw_seed(check=check.name) if seed is None else seed)
+    answers.begin(check, seed=draw_seed(check=check.name) if seed is None else seed)
     started = time.perf_counter()
     with printed() as output:
         try:
@@ -75,7 +69,7 @@ def _judge(error: BaseException, check: Check, answers: Answers) -> dict[str, An
 
     The first hint goes with a wrong idea only: it says nothing to code that crashes or returns None.
     """
-    learners = _learners_line(error, answers)
+    learners = answers.line_of(error)
     if isinstance(error, ExpectationFailed):
         return {
             "outcome": Outcome.FAILED,
@@ -107,8 +101,12 @@ def _judge(error: BaseException, check: Check, answers: Answers) -> dict[str, An
         }
     if isinstance(error, WrongArguments):
         return {"outcome": Outcome.CRASHED, "message": str(error), "code": "wrong-arguments"}
+    if isinstance(error, Stopped):
+        return {"outcome": Outcome.CRASHED, "message": str(error), "code": error.code}
     if learners is not None or error is answers.raised:
         return {"outcome": Outcome.CRASHED, **_crash(error, learners)}
+    if isinstance(error, LabFileError):
+        raise error
     if answers.last is None:  # no answer was looked at yet, so none can be at fault
         raise LabFileError(
             f"check {check.name!r} is broken: {type(error).__name__}: {error}", hint="tell the lab's authors"
@@ -137,7 +135,7 @@ def _unusable(error: BaseException, what: str, value: Any) -> dict[str, str]:
     }
 
 
-def _crash(error: BaseException, learners: _Line | None) -> dict[str, str]:
+def _crash(error: BaseException, learners: Line | None) -> dict[str, str]:
     where = f", in {learners}" if learners else ""
     if isinstance(error, SystemExit):
         return {"message": f"your code called exit{where}", "code": "called-exit"}
@@ -148,48 +146,3 @@ def _crash(error: BaseException, learners: _Line | None) -> dict[str, str]:
             "meaning": "a recursion needs a case that does not call itself",
         }
     return {"message": f"{in_words(error)}{where}", "code": "crashed"}
-
-
-@dataclass(frozen=True)
-class _Line:
-    """The deepest line of the learner's own code in a traceback."""
-
-    function: str
-    number: int
-    text: str
-    is_innermost: bool
-
-    def __str__(self) -> str:
-        name = "your cell" if self.function.startswith("<") else f"`{self.function}`"  # <module>, <lambda>
-        return f"line {self.number} of {name}" + (f": `{self.text}`" if self.text else "")
-
-
-def _learners_line(error: BaseException, answers: Answers) -> _Line | None:
-    frames = []
-    step = error.__traceback__
-    while step is not None:
-        frames.append(step)
-        step = step.tb_next
-    mine = [place for place, each in enumerate(frames) if _is_learners(each, answers)]
-    if not mine and error is answers.raised and frames:
-        mine = [len(frames) - 1]
-    if not mine:
-        return None
-    found = frames[mine[-1]]
-    code = found.tb_frame.f_code
-    text = linecache.getline(code.co_filename, found.tb_lineno).strip()
-    return _Line(code.co_name, found.tb_lineno, text, is_innermost=found is frames[-1])
-
-
-def _is_learners(step: TracebackType, answers: Answers) -> bool:
-    """Tell whether a frame runs the notebook's code, or a file that is neither ours nor a library's."""
-    names, file = step.tb_frame.f_globals, step.tb_frame.f_code.co_filename
-    if names is answers.namespace:
-        return True
-    if "__checks__" in names or file.startswith("<frozen"):
-        return False
-    if names.get("__name__") == "__main__":
-        return True
-    path = Path(file).resolve()
-    is_library = {"site-packages", "dist-packages"} & set(path.parts)
-    return not is_library and not any(root in path.parents for root in (_OURS, *_LIBRARY))
