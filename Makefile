@@ -6,7 +6,6 @@ OUT ?= runs/bench
 PYTEST_ARGS ?=
 LAB_ARGS ?=
 LABS ?= my-labs
-ALLOW_ROOT := $(if $(filter 0,$(shell id -u 2>/dev/null)),--allow-root)
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -27,10 +26,7 @@ test: setup ## run every test this machine can run; says what it could not, and 
 
 lab: ## copy the labs to LABS=my-labs (what is there stays) and open JupyterLab (LAB_ARGS=... are passed on)
 	@$(PYTHON) scripts/setup.py --extras bench,lab
-	@for lab in labs/[0-9]*; do \
-	  $(BIN)/scalelab lab start $${lab#labs/} --folder $(LABS)/$${lab#labs/} --no-open || exit; done
-	@JUPYTER_CONFIG_PATH=scalelab/classroom/jupyter $(BIN)/jupyter lab --notebook-dir . \
-	  --LabApp.default_url=/lab/tree/$(LABS) $(ALLOW_ROOT) $(LAB_ARGS)
+	@$(BIN)/scalelab lab start all --folder $(LABS) -- $(LAB_ARGS)
 
 bench: ## run a suite (SUITE=labs/benchmarks/road.toml) into OUT=runs/bench and write its report
 	@$(PYTHON) scripts/setup.py --extras bench

@@ -14,8 +14,11 @@ SETTINGS = Path(__file__).parent / "jupyter"
 """a folder in Jupyter's format; whatever the learner has set up wins over it"""
 
 
-def lab_command(notebook: Path) -> tuple[list[str], dict[str, str]]:
-    """Return the command that opens `notebook` and the variables that it needs beside the environment's.
+def lab_command(opened: Path, root: Path | None = None) -> tuple[list[str], dict[str, str]]:
+    """Return the command that opens a notebook or folder, and the variables that it needs as well.
+
+    Args:
+        root: what JupyterLab's file browser shows; `opened` lies in it. The folder of `opened` if left out.
 
     Raises:
         MissingDependency: JupyterLab is not installed.
@@ -25,9 +28,12 @@ def lab_command(notebook: Path) -> tuple[list[str], dict[str, str]]:
             raise MissingDependency(
                 f"the package {package!r} is not installed", hint='pip install "scalelab[lab]"'
             )
+    root = root or opened.parent
     command = [
-        *(sys.executable, "-m", "jupyterlab", "--notebook-dir", str(notebook.parent)),
-        f"--LabApp.default_url=/lab/tree/{quote(notebook.name)}",  # in the printed address too
+        *(sys.executable, "-m", "jupyterlab", "--notebook-dir", str(root)),
+        f"--LabApp.default_url=/lab/tree/{quote(opened.relative_to(root).as_posix())}",  # printed, too
+        "--ServerApp.log_level=ERROR",  # prints that address, and not thirty lines around it
+        "--LabApp.log_level=ERROR",
     ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container
         command.append("--allow-root")

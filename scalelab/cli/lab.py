@@ -61,36 +61,47 @@ def list_() -> None:
 
 @lab.command()
 @click.argument("number")
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="[default: ./NN_slug]")
+@click.argument("jupyter", nargs=-1, type=click.UNPROCESSED)
+@click.option("--folder", type=click.Path(path_type=Path), help="[default: ./NN_slug, or ./my-labs for all]")
 @click.option("--open/--no-open", "opens", default=True, show_default=True, help="Open JupyterLab there.")
-def start(number: str, folder: Path | None, opens: bool) -> None:
+def start(number: str, jupyter: tuple[str, ...], folder: Path | None, opens: bool) -> None:
     """Copy a lab's notebook and open it.
 
-    NUMBER is the lab's number or name. A copy that is there already, here or where I started it, is opened as
-    it is.
+    NUMBER is the lab's number or name, or `all`. A copy that is there already, here or where I started it, is
+    opened as it is. What follows a `--` is passed on to JupyterLab.
     """
-    from scalelab.classroom.catalog import find_lab
+    from scalelab.classroom.catalog import find_lab, list_labs
     from scalelab.classroom.copies import choose_folder, start_copy
     from scalelab.classroom.jupyterlab import lab_command
     from scalelab.classroom.ledger import Ledger
 
-    info, ledger = find_lab(number), Ledger()
-    path, is_new = start_copy(info, choose_folder(info, folder, ledger))
-    path = path.resolve()
-    told = "your copy" if is_new else "your copy, was there already and is left as it is"
-    click.echo(f"{path}: {told}")
-    if is_new:
-        ledger.append("started", info.slug, "notebook", path=str(path))
+    ledger = Ledger()
+    if number == "all":
+        opened = (folder or Path("my-labs")).resolve()
+        folders = [(info, opened / info.slug) for info in list_labs()]
+    else:
+        folders = [(info, choose_folder(info, folder, ledger)) for info in [find_lab(number)]]
+    for info, place in folders:
+        path, is_new = start_copy(info, place.resolve())
+        told = "your copy" if is_new else "your copy, was there already and is left as it is"
+        click.echo(f"{path}: {told}")
+        if is_new:
+            ledger.append("started", info.slug, "notebook", path=str(path))
     if not opens:
         return
-    command, variables = lab_command(path)
+    here = Path.cwd()
+    if number == "all":
+        command, variables = lab_command(opened, here if here in opened.parents else opened)
+    else:
+        command, variables = lab_command(path)
     click.echo(
-        "JupyterLab opens it in your browser, or copy an address from below into one. Ctrl-C here ends it."
+        "JupyterLab opens in your browser; if it does not, copy an address from below. Ctrl-C ends it."
     )
     environment = {**os.environ, **variables}
     if sys.platform == "win32":
-        raise SystemExit(subprocess.call(command, env=environment))
-    os.execve(command[0], command, environment)  # Ctrl-C is JupyterLab's own: it asks before it ends
+        raise SystemExit(subprocess.call([*command, *jupyter], env=environment))
+    # Ctrl-C is JupyterLab's own: it asks before it ends
+    os.execve(command[0], [*command, *jupyter], environment)
 
 
 @lab.command()

@@ -104,6 +104,22 @@ def test_start_takes_a_folder(run, tmp_path):
     assert (tmp_path / "elsewhere" / "03_demo.ipynb").exists()
 
 
+def test_start_all_copies_every_lab_and_opens_their_folder(run, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(os, "execve", lambda *call: opened.append(call))
+    monkeypatch.setattr(
+        "subprocess.call", lambda command, env: opened.append((command[0], command, env)) or 0
+    )
+    assert run("start", "all", "--", "--no-browser")[0] == 0
+    here = tmp_path / "here"
+    assert (here / "my-labs" / "03_demo" / "03_demo.ipynb").is_file()
+    ((_, command, environment),) = opened
+    assert command[command.index("--notebook-dir") + 1] == str(here)
+    assert "--LabApp.default_url=/lab/tree/my-labs" in command
+    assert command[-1] == "--no-browser"
+    assert "JUPYTER_CONFIG_PATH" in environment
+
+
 def test_jupyterlab_opens_on_the_notebook_itself_and_asks_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/mine")
     command, variables = lab_command(tmp_path / "lab.ipynb")
