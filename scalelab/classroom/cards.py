@@ -39,9 +39,10 @@ _PRE = (
 FAINT = "opacity:.75;font-size:12px"
 
 
+_ENGLISH = re.compile(r"(a|after|all|an|both|each|every|got|no|only|some|the|there|these|this|with|your)\s")
 _WORD = re.compile(r"[a-z][a-z'-]*[,:;]?(\s|$)")
 _NAME = re.compile(
-    r"(?<![\w./])([A-Za-z_]\w*_\w*(?:\.\w+)*(?:\(\))?|[A-Za-z_]\w*(?:\(\)|\[[\d, ]+\]))(?![\w(])"
+    r"(?<![\w./'\"])([A-Za-z_]\w*_\w*(?:\.\w+)*(?:\([^()]*\))?|[A-Za-z_]\w*(?:\(\)|\[[\d, ]+\]))(?![\w('\"])"
 )
 
 
@@ -99,16 +100,20 @@ def make_card(
             tone,
             badge,
             title,
-            body + html + (f"<div style='{FAINT}'>{_inline(footer)}</div>" if footer else ""),
+            body + html + (f"<div style='{FAINT};margin-top:.5em'>{_inline(footer)}</div>" if footer else ""),
         ),
         "\n".join(filter(None, [f"[{badge}] {title}", *lines, footer])),
     )
 
 
-def sentence(text: str) -> str:
-    """Return `text` with a capital letter and an end; an identifier at its begin stays as it is."""
+def sentence(text: str, *, is_prose: bool = True) -> str:
+    """Return `text` with a capital letter and an end; an identifier at its begin stays as it is.
+
+    Args:
+        is_prose: whether a plain word at its begin is certainly a word; a name of a value is one, too.
+    """
     text = text.strip()
-    begin = text[:1].upper() + text[1:] if _WORD.match(text) else text
+    begin = text[:1].upper() + text[1:] if (_WORD if is_prose else _ENGLISH).match(text) else text
     return begin if begin.endswith(("?", "!", ".", "`")) else f"{begin}."
 
 

@@ -43,15 +43,16 @@ def may_see_solution(ledger: Ledger, lab: str, name: str) -> bool:
     return any(event.facts.get("outcome") == Outcome.PASSED.value for event in checks)
 
 
-def solution_card(info: LabInfo, check: Check) -> cards.Card:
+def solution_card(info: LabInfo, check: Check, *, gave_up: bool = False) -> cards.Card:
     """Return the solution of a task, or that this course keeps none here."""
+    first = ["Given up, which is recorded. You may still pass it, for all its points."] if gave_up else []
     source = _read_solutions(info).get(check.name)
     if source is None:
         told = "This copy of the course comes without solutions: ask whoever gave it to you."
-        lines = [told, f"The last hint: {check.hints[-1]}"]
+        lines = [*first, told, f"The last hint: {check.hints[-1]}"]
         return cards.make_card("calm", "no solution here", check.name, lines)
-    card = cards.make_card("info", "solution", check.name, html=cards.preformatted(source))
-    card.text = f"[solution] {check.name}\n{source}"
+    card = cards.make_card("info", "solution", check.name, first, html=cards.preformatted(source))
+    card.text += f"\n{source}"
     return card
 
 

@@ -41,7 +41,7 @@ class ShownResult(CheckResult):
 def card_of(result: ShownResult) -> cards.Card:
     """Return the card of a result."""
     badge = f"{result.outcome.value} · {result.points:g}/{result.max_points:g}"
-    lines = [cards.names_as_code(result.message)]
+    lines = [cards.names_as_code(cards.sentence(result.message, is_prose=False))] if result.message else []
     if result.meaning:
         lines.append(cards.names_as_code(cards.sentence(result.meaning)))
     if result.hint:
@@ -55,7 +55,7 @@ def card_of(result: ShownResult) -> cards.Card:
         body = cards.details("What your code printed", cards.preformatted(result.output.strip()[-2000:]))
     small = []
     if has_inputs and not result.was_passed and result.hints_seen < HINTS:
-        small.append(f'{"Another" if result.hint else "A"} hint: `lab.hint("{result.name}")`, costs nothing.')
+        small.append(f'{"Another" if result.hint else "A"} hint, at no cost: `lab.hint("{result.name}")`.')
     if has_inputs:
         small.append(f'The same inputs again: `lab.check("{result.name}", seed={result.seed})`.')
     if result.seconds > 0.1:
