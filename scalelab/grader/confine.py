@@ -1,0 +1,135 @@
+"""What a process may take: set in the learner process itself before it runs a line of the submission."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from scalelab.grader.limits import Limits
+
+_PAGE = os.sysconf("SC_PAGESIZE") if hasattr(os, "sysconf") else 4096
+
+
+def set_limits(limits: Limits, *, process_count: int) -> None:
+    """Set hard limits of the kernel, on top of what this process has already: its memory is the warm one's.
+
+    Args:
+        process_count: how many processes and threads the user of this process may have, as the kernel counts.
+    """
+    import resource
+
+    wanted = {
+        "RLIMIT_CORE": 0,
+        "RLIMIT_FSIZE": limits.file_bytes,
+        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_NPROC": process_count,
+        "RLIMIT_CPU": math.ceil(limits.submission_s) * (os.cpu_count() or 1),  # the clock's understudy
+        "RLIMIT_MEMLOCK": 0,
+        "RLIMIT_MSGQUEUE": 0,
+    }
+    if sys.platform == "linux":
+        address_space, data = _mapped()
+        wanted["RLIMIT_DATA"] = data + limits.memory_bytes
+        wanted["RLIMIT_AS"] = (
+            address_space + 4 * limits.memory_bytes
+        )  # stacks and arenas reserve, and never use
+    for name, value in wanted.items():
+        kind = getattr(resource, name, None)
+        if kind is None:
+            continue
+        _, hard = resource.getrlimit(kind)
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        with contextlib.suppress(ValueError):
+            resource.setrlimit(kind, (value, value))
+
+
+def memory_of(pids: list[int], *, enough: int) -> int:
+    """Return the memory of some processes [bytes], pages that they share counted once where that matters.
+
+    The quick sum counts shared pages in each; only where it passes `enough` are the proportional shares read.
+    """
+    resident = sum(_resident(pid) for pid in pids)
+    return resident if resident <= enough else sum(_share(pid) for pid in pids)
+
+
+def resident_here() -> int:
+    """Return the resident memory of this process [bytes]; 0 where it cannot be told."""
+    return _resident(os.getpid())
+
+
+def write_files(folder: str, files: Mapping[str, bytes]) -> None:
+    """Write the files that come with a submission below `folder`."""
+    for name, data in files.items():
+        path = Path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def copy_files(source: str, target: str) -> None:
+    """Give a learner process its own copy of what the set-up cells wrote."""
+    with os.scandir(source) as entries:
+        if next(entries, None) is not None:
+            shutil.copytree(source, target, dirs_exist_ok=True, symlinks=True)
+
+
+def need_readable(user: int) -> None:
+    """Make sure that another user can read the modules that are loaded: a copy of this process imports more.
+
+    Raises:
+        PermissionError: naming the first file that it cannot read.
+    """
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    os.seteuid(user)
+    try:
+        for file in sorted(filter(None, files)):
+            if os.path.isabs(file) and not os.access(file, os.R_OK, effective_ids=True):
+                raise PermissionError(f"the learner's user cannot read {file}")
+    finally:
+        os.seteuid(0)
+
+
+def count_processes_of_user() -> int:
+    """Return the processes and threads of this user on the whole machine."""
+    import psutil
+
+    mine = os.getuid()
+    found = psutil.process_iter(["uids", "num_threads"])
+    return sum(
+        process.info["num_threads"] or 1
+        for process in found
+        if mine == getattr(process.info["uids"], "real", None)
+    )
+
+
+def thread_count() -> int:
+    """Return how many threads this process has."""
+    if sys.platform == "linux":
+        return len(os.listdir("/proc/self/task"))
+    import psutil
+
+    return int(psutil.Process().num_threads())
+
+
+def _mapped() -> tuple[int, int]:
+    fields = Path("/proc/self/statm").read_text().split()
+    return int(fields[0]) * _PAGE, int(fields[5]) * _PAGE
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 0
+
+
+def _share(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
