@@ -107,7 +107,7 @@ def split_keeps_parcels_whole(answers: Answers) -> None:
     ids = rng.choice(90_000, parcels, replace=False) + 10_000
     parcel = rng.permutation(np.repeat(ids, rng.integers(1, 4, parcels)))
     seed, share = int(rng.integers(1, 1000)), float(rng.choice([0.2, 0.25, 0.3]))
-    (train, test), is_moved = _rolled(lambda: _rows(split(parcel.copy(), share, seed)))
+    (train, test), is_moved = _rolled(lambda: _rows(split(parcel, share, seed)))
     _expect_dice_at_rest(is_moved)
     dealt = np.sort(np.concatenate([train, test]))
     expect(
@@ -170,7 +170,7 @@ def score_counts_whole_codes(answers: Answers) -> None:
     read = np.where(wrong, (digits + rng.integers(1, 10, (n, 6))) % 10, digits)
     read[:4] = digits[:4, ::-1]  # the right digits in the wrong places
     right = read == digits
-    pair = answers["pin_accuracy"](read.copy(), digits.copy())
+    pair = answers["pin_accuracy"](read, digits)
     expect_length(pair, 2, what="what pin_accuracy returned")
     digit, pin = pair
     expect_close(
@@ -320,13 +320,13 @@ def reader_forgets(answers: Answers) -> None:
     history_matters = answers["history_matters"]
     for transform, told in ((_cut, "a fixed scale"), (_own_peak, "each photo's own peak")):
         expect(
-            not history_matters(transform, photos.copy()), f"your test accuses a pure function ({told})",
+            not history_matters(transform, photos), f"your test accuses a pure function ({told})",
             code="accuses-the-innocent",
             meaning="equal numbers may differ in the last bit: compare with np.allclose",
         )  # fmt: skip
     for transform, told in ((_peak_so_far(), "brightest so far"), (_batch_peak, "brightest of the call")):
         expect(
-            history_matters(transform, photos.copy()),
+            history_matters(transform, photos),
             f"your test finds nothing wrong with a function that scales by the {told}",
             code="misses-the-culprit",
             meaning="twice the same call finds nothing: let one photo go alone, then in company",

@@ -38,7 +38,7 @@ def plot_bars(
         line_at: a dashed line at this height, named by `line_text`.
         colours: of the columns; of the bars where there is one column and a colour for each row.
     """
-    figure = _empty(title, x_title or x, y_title, has_legend=len(y) > 1)
+    figure = _empty(title, x_title or x, y_title, has_legend=len(y) > 1 or bool(line_text))
     names = [str(row[x]) for row in rows]
     for place, column in enumerate(y):
         is_each = len(y) == 1 and len(colours) == len(rows)
@@ -47,13 +47,19 @@ def plot_bars(
             x=names,
             y=heights,
             name=column,
+            showlegend=not is_each,
             marker_color=list(colours) if is_each else colours[place % len(colours)],
             text=[f"{height:.3g}" for height in heights],
-            textposition="outside",
+            textposition="auto",  # in the bar, and above where there is no room
+            insidetextanchor="middle",
+            insidetextfont_color="#111111",
             cliponaxis=False,
         )
     if line_at is not None:
-        figure.add_hline(line_at, line_dash="dash", line_color=INK, annotation_text=line_text)
+        dashes = {"dash": "dash", "color": INK}
+        figure.add_hline(line_at, line=dashes)
+        if line_text:  # in the legend: beside the line it would stand on a bar
+            figure.add_scatter(x=[None], y=[None], mode="lines", name=line_text, line=dashes)
     return figure
 
 

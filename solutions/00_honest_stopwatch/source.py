@@ -218,7 +218,7 @@ lab.check("verdict")
 
 # %%
 class HeatingMachine:
-    """A made-up machine that slows down: call i takes 0.001 * (1 + growth)**i of its seconds."""
+    """A made-up machine that slows down: call i takes 0.001 * (1 + growth)**i seconds."""
 
     def __init__(self, growth):
         self.now_s, self.growth, self.calls = 0.0, growth, 0
@@ -264,8 +264,8 @@ def race(call_a, call_b, pairs, clock=time.perf_counter):
         clock: returns the time [s].
 
     Returns:
-        (seconds_a, seconds_b): lists of `pairs` floats [s]; values at the same place are of one
-            pair.
+        (seconds_a, seconds_b): lists of `pairs` floats [s]; values at the same place are of
+            one pair.
     """
     ### BEGIN SOLUTION
     seconds_a, seconds_b = [], []
@@ -360,7 +360,7 @@ def run_races(call_b, runs):
 
 
 def count_winners(rule, tests):
-    """Return in how many of 100 tests a rule announces a winner, by your `false_alarm_share`."""
+    """Return in how many tests a rule announces a winner, by your `false_alarm_share`."""
     return round(TRIALS * false_alarm_share(rule, iter(tests).__next__, TRIALS))
 
 
@@ -399,13 +399,13 @@ def run_tests():
         unit="tests",
         values=[row["mean rule"] for row in rows],
         verdict="FAIL" if honest else "PASS" if usual >= 5 else "INCONCLUSIVE",
-        detail=f"With three runs the mean rule announced {usual} winners in 100 A/A tests, the "
-        f"interval rule {honest}. Where B really took 20 % longer (15 runs), the mean rule said "
-        f"so in {mean_found} tests, the interval rule in {interval_found}.",
+        detail=f"With three runs the mean rule announced {usual} winners in 100 A/A tests, "
+        f"the interval rule {honest}. Where B really took 20 % longer (15 runs), the mean rule "
+        f"said so in {mean_found} tests, the interval rule in {interval_found}.",
         figure=figure,
         table=rows,
         alt="Bars for 3, 6, 15 and 30 runs: A/A tests of 100 with a winner. Mean rule: "
-        f"{shown['mean rule']}. Interval rule: {shown['interval rule']}. A dashed line marks 5.",
+        f"{shown['mean rule']}. Interval rule: {shown['interval rule']}. Dashes mark 5.",
     )
 
 

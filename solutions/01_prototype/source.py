@@ -88,7 +88,7 @@ def cut_digits(photos):
 
 
 def new_weights(hidden, rng):
-    """Draw weights (784, hidden), (hidden,), (hidden, 10), (10,) float32 by generator `rng`."""
+    """Draw weights (784, hidden), (hidden,), (hidden, 10), (10,) float32 by means of `rng`."""
     first, second = (
         rng.standard_normal((784, hidden)) * 0.05,
         rng.standard_normal((hidden, 10)) * 0.09,
@@ -98,7 +98,7 @@ def new_weights(hidden, rng):
 
 
 def train_reader(weights, photos, digits, settings, rng):
-    """Return better weights: momentum descent from `weights` on, in an order drawn by `rng`."""
+    """Return better weights: momentum descent from `weights`, in an order drawn by `rng`."""
     weights, moves = (
         [part.copy() for part in weights],
         [np.zeros_like(part) for part in weights],

@@ -55,7 +55,7 @@ def cut(images, labels, sizes):
 
 
 def nats(model, images_BHW, labels_BP):
-    """Return the cross-entropy, summed over all labelled digits [nats]: a tensor of one number."""
+    """Return the summed cross-entropy of all labelled digits [nats], a tensor of one number."""
     logits_BPK = model(images_BHW)  # (B, 6, 10)
     return F.cross_entropy(
         logits_BPK.flatten(0, 1), labels_BP.flatten(), ignore_index=IGNORE, reduction="sum"
@@ -143,7 +143,7 @@ def accumulate(model, micro_batches):
         micro_batches: list of (images (B, 28, 168) uint8, labels (B, 6) int64); B differs.
 
     Returns:
-        The mean loss over all targets of all micro-batches [nats per digit]: a number (a float,
+        The mean loss over all targets of all micro-batches [nats per digit]: a number (a float
         or a tensor of one number).
     """
     ### BEGIN SOLUTION
@@ -293,7 +293,7 @@ def common_epoch(model, optimizer, micro_batches, per_step):
 
 
 def weights_after(epoch, micro_batches, per_step):
-    """Return the number of steps an epoch says it took, and all weights after it as a vector."""
+    """Return how many steps an epoch says it took, and all weights after it as a vector."""
     model = tiny_reader()
     steps = epoch(model, torch.optim.SGD(model.parameters(), lr=0.2), micro_batches, per_step)
     return steps, nn.utils.parameters_to_vector(model.parameters()).detach()
@@ -431,13 +431,13 @@ def run_cuts():
         verdict="PASS" if ragged["lowest"] > 10 and largest < 0.1 else "FAIL",
         detail="32 + 32 + 6 divided by steps: off by "
         f"{ragged['lowest']:.0f} to {ragged['highest']:.0f} % over five batches; weighted by "
-        f"targets: at most {largest:.5f} %. The loss shows nothing: {whole_loss:.3f} nats at once, "
-        f"{steps_loss:.3f} as a mean of three means. No error, no warning.",
+        f"targets: at most {largest:.5f} %. The loss shows nothing: {whole_loss:.3f} nats at "
+        f"once, {steps_loss:.3f} as a mean of three means. No error, no warning.",
         figure=figure,
         table=rows,
         alt="Two lines over the size of the last micro-batch, logarithmic. Divided by steps: "
-        f"from {rows[0]['by steps, %']:.0f} % at 1 photo to {rows[-1]['by steps, %']:.5f} % at 32. "
-        f"Weighted by targets: never above {largest:.5f} %.",
+        f"from {rows[0]['by steps, %']:.0f} % at 1 photo to {rows[-1]['by steps, %']:.5f} % at "
+        f"32. Weighted by targets: never above {largest:.5f} %.",
     )
 
 
@@ -453,14 +453,8 @@ measured
 batch_128, _ = photos(128, seed=7)
 inked = batch_128.unsqueeze(1).float() / 255
 stem, head = reader.stem, reader.head
-blocks = [
-    stem[:3],
-    stem[3:6],
-    stem[6:],
-    head[:4],
-    head[4:7],
-    head[7:],
-]  # each a convolution or a dense layer
+# each block: a convolution or a dense layer, and what follows it
+blocks = [stem[:3], stem[3:6], stem[6:], head[:4], head[4:7], head[7:]]
 doors = []
 handles = [
     block.register_forward_pre_hook(lambda block, given: doors.append(given[0]))

@@ -33,4 +33,5 @@ def test_one_column_has_no_legend_and_a_colour_for_each_bar():
 def test_a_line_is_drawn_and_named():
     figure = plot_bars(ROWS, "runs", ["mean"], line_at=5, line_text="promised")
     assert figure.layout.shapes[0].y0 == 5
-    assert figure.layout.annotations[0].text == "promised"
+    assert figure.data[-1].name == "promised"
+    assert figure.layout.showlegend

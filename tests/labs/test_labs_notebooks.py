@@ -7,7 +7,7 @@ import pytest
 from scalelab.core.paths import shipped
 
 NOTEBOOKS = sorted(shipped("labs").glob("*/lab.ipynb"))
-MAX_COLUMNS = 100  # what JupyterLab shows without scrolling at 1280 pixels, its file browser open
+MAX_COLUMNS = 96  # what JupyterLab shows without scrolling at 1280 pixels, its file browser open
 MAX_LINES = 80
 
 
