@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scalelab.classroom.catalog import FOLDER
 from scalelab.core.errors import DataError
 from scalelab.core.units import MIB, format_bytes
 
@@ -111,7 +112,8 @@ def _way_back(path: Path) -> str:
     saved = path.parent / ".ipynb_checkpoints" / f"{path.stem}-checkpoint{path.suffix}"
     if saved.is_file():
         return f"Jupyter kept an older state: copy {saved} over it"
-    return "start over with `scalelab lab reset NN`: it keeps this file as a backup"
+    number = path.stem[:2] if FOLDER.fullmatch(path.stem) else "NN"
+    return f"start over with `scalelab lab reset {number}`: it keeps this file as a backup"
 
 
 def _text(source: object) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from scalelab.classroom.catalog import LabInfo
     from scalelab.classroom.rechecking import NotebookReport
     from scalelab.grading import CheckResult
 
@@ -116,12 +118,9 @@ def check(number: str, notebook: Path | None, timeout_s: float) -> None:
     from scalelab.classroom.catalog import find_lab
     from scalelab.classroom.copies import find_copy
     from scalelab.classroom.ledger import Ledger
-    from scalelab.classroom.rechecking import check_notebook
 
     info = find_lab(number)
-    path = find_copy(info, notebook, Ledger())
-    report = check_notebook(info, path, timeout_s=timeout_s)
-    _print(report)
+    report = _check(info, find_copy(info, notebook, Ledger()), timeout_s)
     raise SystemExit(0 if report.next_task is None else 1)
 
 
@@ -158,7 +157,6 @@ def watch(number: str, notebook: Path | None, timeout_s: float) -> None:
     from scalelab.classroom.catalog import find_lab
     from scalelab.classroom.copies import find_copy
     from scalelab.classroom.ledger import Ledger
-    from scalelab.classroom.rechecking import check_notebook
     from scalelab.classroom.watching import saves
     from scalelab.core.errors import DataError
 
@@ -167,36 +165,46 @@ def watch(number: str, notebook: Path | None, timeout_s: float) -> None:
     try:
         for _ in saves(path):
             try:
-                report = check_notebook(info, path, timeout_s=timeout_s)
+                report = _check(info, path, timeout_s)
             except DataError as error:  # half-saved or broken: the next save may mend it
-                click.secho(str(error), fg="red")
+                click.secho(f"{error.message}: save it again", fg="red")
                 continue
-            _print(report)
             if report.next_task is None:
                 return
-            click.echo(f"watching {path}: save it to check again, Ctrl-C ends")
+            click.echo("\nSave it to check again; Ctrl-C ends.\n")
     except KeyboardInterrupt:
         click.echo("")
 
 
-def _print(report: NotebookReport) -> None:
-    click.echo(f"{report.path}\n")
+def _check(info: LabInfo, path: Path, timeout_s: float) -> NotebookReport:
+    from scalelab.classroom.ledger import Ledger
+    from scalelab.classroom.progress import points_of
+    from scalelab.classroom.rechecking import check_notebook
+
+    if path.is_file():
+        click.echo(f"{datetime.now():%H:%M:%S} checking {path} ...")
+    report = check_notebook(info, path, timeout_s=timeout_s)
+    task = report.next_task
     for result in report.results:
-        _print_result(result)
+        _print_result(result, is_next=result is task)
     for note in report.notes:
         click.secho(f"note: {note}", fg="yellow")
-    click.echo(f"\n{report.points:g} of {report.max_points:g} points")
-    task = report.next_task
+    earned = points_of(info, Ledger())[0]
+    stays = f" ({earned:g} were earned so far, and stay)" if earned > report.points else ""
+    click.echo(f"\n{report.points:g} of {report.max_points:g} points{stays}")
     if task is None:
         click.secho("All tasks are passed.", fg="green")
     else:
         click.echo(f"next: {task.name}: {task.goal}")
+    return report
 
 
-def _print_result(result: CheckResult) -> None:
+def _print_result(result: CheckResult, *, is_next: bool) -> None:
     colour = _COLOURS.get(result.outcome.value)
     points = f"{result.points:g}/{result.max_points:g}"
     click.echo(f"{click.style(f'{result.outcome.value:<13}', fg=colour)} {points:>6}  {result.name}")
+    if result.outcome.value == "not attempted" and not is_next:
+        return
     for line in (result.message, result.meaning, f"hint: {result.hint}" if result.hint else ""):
         if line:
             click.echo(f"{'':<22}{line}")

@@ -199,6 +199,10 @@ def test_check_says_what_is_missing_and_exits_with_1_until_all_is_passed(run, tm
     assert code == 0, output
     assert "3 of 3 points" in output
     assert "done" in run("list")[1]
+    run("reset", "3")
+    output = run("check", "3")[1]
+    assert "0 of 3 points (3 were earned so far, and stay)" in output
+    assert output.count("still the stub") == 1
 
 
 @pytest.mark.slow
@@ -219,7 +223,10 @@ def test_watch_checks_again_at_every_save_and_survives_half_of_one(run, tmp_path
     monkeypatch.setattr(watching, "saves", saves)
     code, output = run("watch", "3")
     assert code == 0
-    assert [words in output for words in ("0 of 3 points", "is cut off", "3 of 3 points")] == [True] * 3
+    assert [
+        words in output
+        for words in ("0 of 3 points", "is cut off: its end is missing: save it again", "3 of 3 points")
+    ] == [True] * 3
 
 
 def test_a_save_counts_when_the_file_has_come_to_rest(tmp_path):
