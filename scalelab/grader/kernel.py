@@ -18,6 +18,7 @@ _SET_NO_NEW_PRIVS, _CAP_AMBIENT = 38, 47
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _ATTR_RDONLY, _ATTR_NOSUID = 442, -100, 0x8000, 1, 2
+_PROT_READ_WRITE, _MAP_PRIVATE, _MAP_FIXED, _MAP_ANONYMOUS = 3, 2, 16, 32
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
 
@@ -130,6 +131,23 @@ def forbid_new_privileges() -> None:
 def install_filter(header: ctypes.Array[ctypes.c_char]) -> None:
     """Install a seccomp filter (``struct sock_fprog``)."""
     _checked(_libc().prctl(_SET_SECCOMP, ctypes.c_ulong(2), header), "prctl seccomp")
+
+
+def own_shared_memory() -> None:
+    """Put private copies in place of all writable memory that this process's forks would share with it."""
+    libc = _libc()
+    libc.mmap.restype = ctypes.c_void_p
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, rights, *_ = line.split()
+        if rights[1] + rights[3] != "ws":
+            continue
+        start, end = (int(number, 16) for number in span.split("-"))
+        content = ctypes.string_at(start, end - start)
+        place = [ctypes.c_void_p(start), ctypes.c_size_t(end - start)]
+        flags = _MAP_PRIVATE | _MAP_FIXED | _MAP_ANONYMOUS
+        if libc.mmap(*place, _PROT_READ_WRITE, flags, -1, ctypes.c_long(0)) != start:
+            _checked(-1, "mmap")
+        ctypes.memmove(start, content, end - start)
 
 
 def bring_up_loopback() -> None:

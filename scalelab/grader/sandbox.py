@@ -95,6 +95,9 @@ class WarmProcess:
         limits: of each learner process.
         require_sandbox: refuse to work with less than all layers.
         mode: "namespaces" or "fork"; the strongest that works if None.
+        import_paths: folders, visible too, that modules are imported from besides the installed packages.
+        shell: ``module:function`` that runs in the warm process and takes the set-up cells.
+        serve: ``module:function`` that runs in a learner process and takes a socket and the shell.
 
     Raises:
         ConfigError: the set-up cells or an import fail, or layers are missing that `require_sandbox` wants.
@@ -109,9 +112,14 @@ class WarmProcess:
         *,
         require_sandbox: bool = False,
         mode: str | None = None,
+        import_paths: Sequence[Path] = (),
         shell: str = PREPARE,
+        serve: str = SERVE,
     ):
         self.limits = limits or Limits()
+        self._serve = serve
+        self._import_paths = [os.path.abspath(path) for path in import_paths]
+        visible_paths = [*visible_paths, *import_paths]
         self.why_weaker = ""
         self._plan = {
             "preload": list(preload),
@@ -149,7 +157,7 @@ class WarmProcess:
         """Fork a learner process with `files` in its working folder; `arguments` go to its `serve`."""
         from scalelab.grader.wire import Channel
 
-        line, channel = self._fork(SERVE, files or {}, arguments)
+        line, channel = self._fork(self._serve, files or {}, arguments)
         return Learner(line, Channel(channel))
 
     def close(self) -> None:
@@ -178,7 +186,14 @@ class WarmProcess:
         self._control, theirs = socket.socketpair()
         with theirs, tempfile.TemporaryFile() as said:
             self._process = subprocess.Popen(
-                [sys.executable, "-E", "-c", _BOOT, str(theirs.fileno()), json.dumps([_package_parent()])],
+                [
+                    sys.executable,
+                    "-E",
+                    "-c",
+                    _BOOT,
+                    str(theirs.fileno()),
+                    json.dumps([_package_parent(), *self._import_paths]),
+                ],
                 pass_fds=[theirs.fileno()],
                 cwd="/",
                 env={**_ENVIRONMENT, **{name: os.environ[name] for name in _KEPT if name in os.environ}},

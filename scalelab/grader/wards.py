@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from scalelab.grader import confine
+from scalelab.grader import confine, kernel
 from scalelab.grader.limits import Limits
 
 _TICK_S = 0.05
@@ -49,6 +49,8 @@ class Ward:
         Raises:
             PermissionError: the learner's user could not read the modules that are loaded.
         """
+        if sys.platform == "linux":
+            kernel.own_shared_memory()
         self.base_memory = confine.resident_here()
         if self.first_user is not None:
             confine.need_readable(self.first_user)
