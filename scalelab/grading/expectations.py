@@ -18,7 +18,9 @@ from scalelab.grading.answers import NotAttempted, WrongArguments
 
 GENERAL = ("returned-none", "returned-generator", "not-a-number", "wrong-shape", "wrong-type", "unusable")
 SHOWN = 60
-_LOCALS = re.compile(r"[\w.]+\.<locals>\.")
+LONGEST = 400
+_LOCALS = re.compile(r"(?:[\w.]|<lambda>)+\.<locals>\.")
+_ADDRESS = re.compile(r"<([\w .<>]+) at 0x[0-9a-fA-F]+>")
 _short = reprlib.Repr()  # stops early in a list of a million, and stands a class whose repr breaks
 _short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 8
 _short.maxstring = _short.maxother = _short.maxlong = SHOWN
@@ -29,7 +31,7 @@ class ExpectationFailed(Exception):
 
     def __init__(self, message: str, *, code: str, meaning: str = ""):
         super().__init__(message)
-        self.message, self.code, self.meaning = message, code, meaning
+        self.message, self.code, self.meaning = _tidy(message), code, meaning
 
 
 class Inconclusive(Exception):
@@ -99,7 +101,7 @@ def expect_type(
         return
     refuse_nothing(value, what)
     kinds = kind if isinstance(kind, tuple) else (kind,)
-    wanted = " or ".join(each.__name__ for each in kinds)
+    wanted = " or ".join(dict.fromkeys(each.__name__ for each in kinds))
     raise ExpectationFailed(f"{what} is {describe(value)}, wanted {wanted}", code=code, meaning=meaning)
 
 
@@ -150,7 +152,10 @@ def describe(value: Any) -> str:
         return f"a {type(value).__name__}"
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape is not None and dtype is not None and tuple(shape) != ():
-        return f"a {type(value).__name__} of shape {tuple(shape)}, {dtype}"
+        kind = type(value).__name__
+        holds = "text" if getattr(dtype, "kind", "") in {"S", "U"} else dtype
+        article = "an" if kind == "ndarray" or kind[0] in "AEIOaeio" else "a"
+        return f"{article} {kind} of shape {tuple(shape)}, {holds}"
     text = " ".join(_short.repr(value).split())
     if text.startswith("<"):
         return f"a {type(value).__name__}"
@@ -159,8 +164,14 @@ def describe(value: Any) -> str:
 
 def in_words(error: BaseException) -> str:
     """Return an exception in a line: ``KeyError: 'lr'``, with functions named as the learner named them."""
-    text = _LOCALS.sub("", " ".join(str(error).split()))
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+    text = _tidy(" ".join(str(error).split()))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _tidy(text: str) -> str:
+    """Shorten a text, and name functions in it as the learner named them."""
+    text = _ADDRESS.sub(r"\1", _LOCALS.sub("", text))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def refuse_nothing(value: Any, what: str) -> None:

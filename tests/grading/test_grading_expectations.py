@@ -133,4 +133,14 @@ def test_a_value_is_described_in_a_line_even_if_its_repr_breaks():
 
     assert describe(Broken()) == "a Broken"
     assert len(describe("x" * 500)) < 80
-    assert describe(np.zeros((3, 4))) == "a ndarray of shape (3, 4), float64"
+    assert describe(np.zeros((3, 4))) == "an ndarray of shape (3, 4), float64"
+    assert describe(np.array(["a"])) == "an ndarray of shape (1,), text"
+
+
+def test_what_an_author_says_of_an_odd_value_stays_short_and_without_addresses():
+    def inner():
+        yield
+
+    told = refusal(expect, False, f"gave {inner()}, {object()} and {[1] * 500}", code="off").message
+    assert told.startswith("gave generator object inner, object object and [1, 1")
+    assert len(told) < 410
