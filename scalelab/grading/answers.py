@@ -140,10 +140,13 @@ class Answers:
         """Return the line of the learner's code that an exception came from, if it came from there."""
         return find_line(error, self._namespace, is_learners=error is self.raised)
 
+    def _copied(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        return own_copy((args, kwargs), shared=self._shared)
+
     def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             _check_arguments(name, function, args, kwargs)
-            args, kwargs = own_copy((args, kwargs), shared=self._shared)
+            args, kwargs = self._copied(args, kwargs)
             try:
                 value = function(*args, **kwargs)
             except BaseException as error:

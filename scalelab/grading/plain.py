@@ -1,8 +1,8 @@
 """Plain data: the values that look the same in a notebook and on the far side of a process border.
 
 A subclass is read as its base type, by the base type's own slots: a float that says it equals everything is
-the float it holds. Functions and iterators stay what they are. What is none of these becomes an `Opaque`, which
-a report can show and no check can use.
+the float it holds. Functions and iterators stay what they are. What is none of these becomes an `Opaque`,
+which a report can show and no check can use.
 """
 
 from __future__ import annotations
