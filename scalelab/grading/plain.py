@@ -7,7 +7,6 @@ which a report can show and no check can use.
 
 from __future__ import annotations
 
-import builtins
 import reprlib
 import sys
 from collections import deque
@@ -48,8 +47,8 @@ class Opaque:
 def opaque(type_name: str, text: str, shape: Any = None, dtype: str | None = None) -> Opaque:
     """Return an `Opaque` whose type goes by `type_name`, as the report will call it."""
     name = type_name if type_name.isprintable() else "object"
-    if hasattr(builtins, name) or hasattr(reprlib.Repr, f"repr_{name}"):
-        name = f"odd {name}"  # a class of that name which is not that class
+    if hasattr(reprlib.Repr, f"repr_{name}"):
+        name = f"odd {name}"  # reprlib goes by the name, and would take it for that class
     return type(name[:60], (Opaque,), {})(text[:SHOWN], shape, dtype)
 
 

@@ -111,7 +111,7 @@ def test_an_artefact_is_the_files_bytes(tmp_path, monkeypatch):
     (tmp_path / "model.bin").write_bytes(b"\x00weights")
     answers = Answers({})
     assert answers.artefact("model.bin") == b"\x00weights"
-    with pytest.raises(NotAttempted, match=r"`model\.bin` is larger than 3 bytes"):
+    with pytest.raises(NotAttempted, match=r"`model\.bin` is larger than 3 B"):
         answers.artefact("model.bin", max_bytes=3)
     with pytest.raises(NotAttempted, match=r"there is no file `other\.bin` yet"):
         answers.artefact("other.bin")
