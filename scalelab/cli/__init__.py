@@ -16,7 +16,7 @@ import click
 from scalelab import __version__
 from scalelab.core.errors import ScalelabError, did_you_mean
 
-COMMANDS = ("doctor", "demo", "lab", "data", "train", "serve", "load", "bench", "cost", "author")
+COMMANDS = ("doctor", "demo", "lab", "data", "train", "serve", "load", "bench", "cost", "author", "gradebook")
 """in the order of the road; ``scalelab/cli/NAME.py`` holds ``NAME``, a click command or group"""
 
 INTERRUPTED = 130

@@ -58,7 +58,7 @@ def figure_section(number: int, figure: Figure, *, height: int = 400) -> str:
     figure.plot.update_layout(
         margin={"l": 70, "r": 20, "t": 30, "b": 60}, height=height, paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)", font={"family": "system-ui"},
-        legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
+        legend={"orientation": "h", "y": -62 / (height - 90), "yanchor": "top"},
     )  # fmt: skip
     grid = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.5)"}
     figure.plot.update_xaxes(**grid)
@@ -78,11 +78,16 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, kind: st
     """Return rows of plain text as an HTML table that scrolls by itself.
 
     Args:
-        kind: ``numbers`` keeps a row on one line; ``prose`` breaks lines, and stacks cells on a phone.
+        kind: ``numbers`` keeps a row on one line; ``prose`` breaks lines, and stacks cells on a phone;
+            ``prose labelled`` says there what each cell is.
     """
     head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
+    labels = [f' data-label="{html.escape(cell)}"' if "labelled" in kind else "" for cell in header]
     body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        "<tr>"
+        + "".join(f"<td{label}>{html.escape(cell)}</td>" for label, cell in zip(labels, row, strict=True))
+        + "</tr>"
+        for row in rows
     )
     table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     return f'<div class="scroll"><table class="{kind}">{table}</table></div>'

@@ -2,6 +2,14 @@
 
 from scalelab.core.lazy import export
 
-__all__ = ["safe_cell"]
+__all__ = ["merge_marks", "read_classbook", "safe_cell", "write_gradebook"]
 
-__getattr__ = export(__name__, {"table_cells": ["safe_cell"]})
+__getattr__ = export(
+    __name__,
+    {
+        "table_cells": ["safe_cell"],
+        "classbook": ["read_classbook"],
+        "written": ["merge_marks"],
+        "writing": ["write_gradebook"],
+    },
+)
