@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import linecache
 import os
 import stat
@@ -75,9 +74,10 @@ def read_artefact(path: str, max_bytes: int) -> tuple[bytes, str]:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     except (OSError, ValueError):
         return b"", missing
-    with contextlib.closing(os.fdopen(handle, "rb")) as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return b"", f"`{path}` is no file"
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        return b"", f"`{path}` is no file"
+    with os.fdopen(handle, "rb") as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         return b"", f"`{path}` is larger than {format_bytes(max_bytes)}"
