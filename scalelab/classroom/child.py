@@ -67,6 +67,9 @@ def main(notebook: Path, slug: str, out: Path, cell_limit_s: float) -> None:
         for name in lab.checks:
             if name not in seen:
                 lab.check(name)
+        labs = [lab, *(value for value in shell.user_ns.values() if isinstance(value, Lab))]
+        for problem in {each.ledger.problem for each in labs} - {""}:
+            tell("note", message=problem)
         tell("end")
     sys.stdout.flush()
     os._exit(0)  # threads that the notebook left must not keep us

@@ -26,18 +26,21 @@ def start_copy(info: LabInfo, folder: Path) -> tuple[Path, bool]:
         ConfigError: the folder is the course's own.
         ResourceError: the folder cannot be written.
     """
-    target, content = _own_path(info, folder), _original(info)
+    target, content, is_mine = _own_path(info, folder), _original(info), False
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_file():
             return target, False
         with target.open("xb") as file:
+            is_mine = True
             file.write(content)
     except FileExistsError:
         if not target.is_file():
             raise ConfigError(f"{target} cannot be made", hint="give another --folder") from None
         return target, False
     except OSError as error:
+        if is_mine:  # half a notebook must not look like a copy
+            target.unlink(missing_ok=True)
         raise ResourceError(
             f"{target} cannot be written: {error.strerror}", hint="give another --folder, or free some space"
         ) from None

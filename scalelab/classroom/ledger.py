@@ -84,7 +84,7 @@ class Ledger:
             except OSError as error:
                 self.problem = (
                     f"{self.path} cannot be written ({error.strerror or error}): what you do now is kept "
-                    "only until this kernel ends. Free some space, or set SCALELAB_HOME to a folder of yours."
+                    "only until Python ends. Free some space, or set SCALELAB_HOME to a folder of yours."
                 )
         return event
 

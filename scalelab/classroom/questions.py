@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,11 +40,14 @@ def recall(
     """Return the question with what an earlier call said of it, and whether this call says something new.
 
     Raises:
-        ConfigError: the range is none.
+        ConfigError: the range is none, or the name is a slip of one that was asked for.
     """
     known = Question()
-    for event in ledger.read(lab=lab, kind=KIND, name=name):
-        known = _read(event.facts)
+    asked = {event.name: event.facts for event in ledger.read(lab=lab, kind=KIND)}
+    if name in asked:
+        known = _read(asked[name])
+    elif not question and (near := difflib.get_close_matches(str(name), asked, n=1, cutoff=0.75)):
+        raise ConfigError(f"nobody asked for a prediction {name!r}", hint=f"did you mean {near[0]!r}?")
     limits = None if range is None else _check_range(name, range)
     found = Question(question or known.question, unit or known.unit, limits or known.range)
     return found, found != known

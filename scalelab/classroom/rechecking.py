@@ -125,6 +125,7 @@ def _report(
         ended += f", in cell {cell}"
     results = {each["name"]: _result(each) for each in told if each["kind"] == "result"}
     errors = [f"cell {each['number']}: {each['message']}" for each in told if each["kind"] == "error"]
+    errors += [each["message"] for each in told if each["kind"] == "note"]
     lost = [
         CheckResult(
             check["name"], Outcome.CRASHED, 0.0, check["points"], check["goal"], ended, "over-limit"

@@ -13,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from scalelab.classroom.catalog import LabInfo
+    from scalelab.classroom.ledger import Ledger
     from scalelab.classroom.rechecking import NotebookReport
     from scalelab.grading import CheckResult
 
@@ -89,6 +90,7 @@ def start(number: str, jupyter: tuple[str, ...], folder: Path | None, opens: boo
         click.echo(f"{path}: {told}")
         if is_new:
             ledger.append("started", info.slug, "notebook", path=str(path))
+    _warn(ledger)
     if not opens:
         return
     here = Path.cwd()
@@ -140,6 +142,7 @@ def reset(number: str, folder: Path | None) -> None:
     click.echo(f"{path.resolve()}: new" + ("; the old one was untouched" if is_untouched else ""))
     if backup is not None:
         click.echo(f"{backup.resolve()}: your old notebook")
+    _warn(ledger)
     click.echo(
         "Your points and predictions stay. If it is open in JupyterLab: File > Reload Notebook from Disk."
     )
@@ -174,6 +177,11 @@ def watch(number: str, notebook: Path | None, timeout_s: float) -> None:
             click.echo("\nSave it to check again; Ctrl-C ends.\n")
     except KeyboardInterrupt:
         click.echo("")
+
+
+def _warn(ledger: Ledger) -> None:
+    if ledger.problem:
+        click.secho(f"note: {ledger.problem}", fg="yellow")
 
 
 def _check(info: LabInfo, path: Path, timeout_s: float) -> NotebookReport:

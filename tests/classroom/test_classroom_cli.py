@@ -99,6 +99,43 @@ def test_the_courses_own_notebook_is_never_a_learners(run, labs, monkeypatch):
     assert (labs / "03_demo" / "lab.ipynb").read_bytes() == before
 
 
+def test_a_copy_that_could_not_be_finished_leaves_nothing(run, tmp_path, monkeypatch):
+    class Full:
+        def __init__(self, path):
+            self.file = real(path, "wb")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, content):
+            self.file.write(content[:10])
+            raise OSError(28, "No space left on device")
+
+    real = Path.open
+
+    def open_(path, mode="r", *args, **kwargs):
+        return Full(path) if mode == "xb" else real(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", open_)
+    code, output = run("start", "3", "--no-open")
+    assert code == 2
+    assert "No space left" in output
+    assert list((tmp_path / "here" / "03_demo").iterdir()) == []
+
+
+def test_where_progress_cannot_be_saved_the_terminal_says_so(run, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SCALELAB_HOME", str(tmp_path / "file"))
+    for words in (("start", "3", "--no-open"), ("reset", "3")):
+        code, output = run(*words)
+        assert code == 0
+        assert "cannot be written" in output
+        assert "set SCALELAB_HOME" in output
+
+
 def test_start_takes_a_folder(run, tmp_path):
     run("start", "3", "--no-open", "--folder", str(tmp_path / "elsewhere"))
     assert (tmp_path / "elsewhere" / "03_demo.ipynb").exists()

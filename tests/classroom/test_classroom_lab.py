@@ -119,6 +119,22 @@ def test_a_prediction_remembers_what_its_cell_asked_for_after_a_restart_too(lab)
     assert "outside" not in again.predict("ratio", guess=2, low=1, high=4).text
 
 
+def test_a_slip_in_the_name_of_a_prediction_is_no_prediction(lab):
+    lab.predict("ratio", "How many times?", unit="x", range=(1, 100))
+    with pytest.raises(ConfigError, match="did you mean 'ratio'"):
+        lab.predict("ration", guess=2, low=1, high=4)
+    assert [event.kind for event in lab.ledger.read()] == ["question"]
+
+
+def test_what_one_notebook_predicted_the_other_one_measures(lab):
+    other = Lab("03_demo", {"weights": right})
+    lab.predict("ratio", "How many times?", unit="x", guess=2, low=1, high=4)
+    assert other.measure("ratio", lambda: 3.0).unit == "x"
+    other.check("weights")
+    assert lab.progress().text.startswith("[2/3 points]")
+    assert "first prediction stays" in other.predict("ratio", guess=9, low=8, high=10).text
+
+
 def test_a_question_of_the_ledger_that_somebody_edited_is_passed_over(lab):
     lab.ledger.append("question", "03_demo", "ratio", question="How many?", unit="x", range="wide")
     assert lab.predict("ratio", guess=2, low=1, high=4).text.startswith(

@@ -93,6 +93,17 @@ def test_strict_does_not_change_what_the_terminal_says(write_notebook, verdicts,
     assert report.notes == ()
 
 
+def test_where_progress_cannot_be_saved_the_verdict_comes_with_a_note(
+    write_notebook, verdicts, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SCALELAB_HOME", str(tmp_path / "file"))
+    outcomes, report = verdicts(write_notebook(RIGHT, CHECK, "noise = 0.1", 'lab.check("speed")'))
+    assert outcomes == {"weights": "passed", "speed": "passed"}
+    (note,) = report.notes
+    assert "cannot be written" in note
+
+
 def test_points_from_the_terminal_are_the_learners(write_notebook, verdicts, labs):
     verdicts(write_notebook(RIGHT, CHECK))
     assert [event.facts["outcome"] for event in Ledger().read(kind="check", name="weights")] == ["passed"]
