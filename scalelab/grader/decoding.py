@@ -21,7 +21,7 @@ import numpy as np
 from scalelab.core.lazy import is_installed
 from scalelab.grader.encoding import TENSORS
 from scalelab.grader.messages import Callables, Malformed, WireLimits
-from scalelab.grading.plain import DIGITS, opaque
+from scalelab.grading.plain import BITS, DIGITS, opaque
 
 _DTYPE = re.compile(r"[<>|=](b1|[iu][1248]|f(2|4|8|16)|c(8|16|32))|\|S[1-9][0-9]{0,5}")
 _BARE = {type(None), bool, int, float, str, bytes}
@@ -103,15 +103,14 @@ class Reader:
         return torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape)
 
     def _texts(self, node: list[Any], depth: int) -> np.ndarray:
-        _, shape, series = node
+        _, width, shape, series = node
         items = self.read(series, depth)
         shape = tuple(_whole(size, 2**40) for size in shape)
         if type(items) is not list or not all(type(item) is str for item in items):
             raise Malformed("an array of texts of other things")
-        longest = max(map(len, items), default=1)
-        if len(items) != math.prod(shape) or longest * len(items) * 4 > self._limits.frame_bytes:
+        if len(items) != math.prod(shape) or len(items) * width * 4 > self._limits.frame_bytes:
             raise Malformed("an array of texts of another size")
-        return np.array(items, dtype=f"U{max(longest, 1)}").reshape(shape)
+        return np.array(items, dtype=f"U{_whole(width, 2**24) or 1}").reshape(shape)
 
     def _numbers(self, node: list[Any], depth: int) -> list[Any]:
         raw = self.part(node[1])
@@ -134,7 +133,7 @@ class Reader:
         return opaque(name_of(name), line_of(text), shape, line_of(dtype)[:_LONGEST_NAME] if dtype else None)
 
     def _whole(self, node: list[Any], depth: int) -> int:
-        if type(node[1]) is not bytes or len(node[1]) > DIGITS / 2:
+        if type(node[1]) is not bytes or len(node[1]) > BITS / 8 + 1:
             raise Malformed("a number that is too long")
         return int.from_bytes(node[1], "big", signed=True)
 

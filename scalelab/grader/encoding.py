@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from scalelab.grader.messages import MIB, Callables, TooLong, WireLimits
-from scalelab.grading.plain import ARRAYS, DIGITS, Opaque, as_base, opaque
+from scalelab.grading.plain import ARRAYS, DIGITS, Opaque, as_base, opaque, whole
 
 INLINE = 1 << 14
 """a text or bytes of up to this length stand within the structure"""
@@ -82,6 +82,8 @@ class Writer:
     def _int(self, value: int, depth: int) -> Any:
         if value in _INT64:
             return value
+        if value is not (value := whole(value)):
+            return self.write(value)
         return ["int", value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)]
 
     def _series(self, value: Any, depth: int) -> Any:
@@ -114,7 +116,8 @@ class Writer:
         if value.nbytes > self._limits.frame_bytes:
             raise TooLong(f"an array of {value.nbytes // MIB} MiB")
         if value.dtype.kind == "U":
-            return ["texts", list(value.shape), self._series(value.ravel().tolist(), depth)]
+            texts = self._series(value.ravel().tolist(), depth)
+            return ["texts", value.dtype.itemsize // 4, list(value.shape), texts]
         dtype = value.dtype.str if value.dtype.itemsize else "|S1"
         flat = np.ascontiguousarray(value, dtype=dtype).reshape(-1)
         return ["array", dtype, list(value.shape), self.part(flat.view(np.uint8))]

@@ -21,6 +21,7 @@ DEPTH = 32
 """lists within lists; deeper ones are no answer"""
 DIGITS = 4000
 """of a whole number: Python itself refuses to show many more"""
+BITS = DIGITS * 3.322
 ARRAYS = "biufcSU"
 """kinds of numpy's types that are plain: no objects, no records, no dates"""
 SHOWN = 200
@@ -87,15 +88,16 @@ def _as_base(value: Any, kind: type) -> Any:
     torch = sys.modules.get("torch")
     if torch is not None and torch.Tensor in mro:
         with torch._C.DisableTorchFunctionSubclass():
-            return torch.Tensor.as_subclass(value, torch.Tensor).detach()
+            return (value if kind is torch.Tensor else torch.Tensor.as_subclass(value, torch.Tensor)).detach()
     if Opaque in mro or isinstance(value, Iterator) or callable(value):
         return value
     return _shown(value)
 
 
-def _int(value: Any) -> Any:
+def whole(value: Any) -> Any:
+    """Return a whole number as an int, or as an `Opaque` if it has more than `DIGITS` digits."""
     whole = int.__int__(value)
-    if whole.bit_length() > DIGITS * 3.3:
+    if whole.bit_length() > BITS:
         return opaque("int", f"a whole number of more than {DIGITS} digits")
     return whole
 
@@ -111,7 +113,7 @@ def _number(value: Any) -> Any:
 
 _READERS = (
     (np.generic, _number),  # before float and str, of which some are subclasses
-    (int, _int),
+    (int, whole),
     (float, float.__float__),
     (complex, lambda value: complex.__add__(value, 0j)),
     (str, lambda value: "".join(str.__iter__(value))),
@@ -130,7 +132,7 @@ _READERS = (
 def _shown(value: Any) -> Opaque:
     kind = type.__dict__["__name__"].__get__(type(value))
     try:
-        text = " ".join(_text.repr(value).split())
+        text = " ".join(_text.repr_instance(value, 1).split())
     except Exception:
         text = f"<{kind} object>"
     shape = getattr(value, "shape", None) if isinstance(value, np.ndarray) else None
