@@ -28,26 +28,23 @@ DEFAULTS = {
 )  # fmt: skip
 def settings_stay(answers: Answers) -> None:
     """Make a run's settings from defaults that nobody can change, and name the run by them."""
-    given, run_settings = answers["DEFAULTS"], answers["run_settings"]
-    expect(
-        given == DEFAULTS, f"DEFAULTS is {given}, the lab gave {DEFAULTS}", code="defaults-changed",
-        meaning="something wrote into DEFAULTS: run the cell that defines it again, then find the writer",
-    )  # fmt: skip
+    run_settings = answers["run_settings"]
     epochs = int(answers.rng.integers(10, 99))
     changes = {"seed": epochs + 1, "epochs": epochs}
-    settings = run_settings(dict(changes))
-    is_complete = settings == {**DEFAULTS, **changes}
-    run_settings({})["hidden"] = 7  # what a caller does with its own copy is its own business
-    is_kept = run_settings({}) == DEFAULTS == given
-    if given != DEFAULTS:
-        given |= DEFAULTS  # in place: a mended answer shall start from what the lab gave
+    seen = answers.inside("try_settings", changes=changes, scribble={"hidden": 7})
     expect(
-        is_complete,
-        f"run_settings({changes}) gave {settings}; wanted all of DEFAULTS, with these two changed",
+        seen["before"] == DEFAULTS, f"DEFAULTS is {seen['before']}, the lab gave {DEFAULTS}",
+        code="defaults-changed",
+        meaning="something wrote into DEFAULTS: run the cell that defines it again, then find the writer",
+    )  # fmt: skip
+    expect(
+        seen["made"] == {**DEFAULTS, **changes},
+        f"run_settings({changes}) gave {seen['made']}; wanted all of DEFAULTS, with these two changed",
         code="incomplete-settings", meaning="a run needs every setting, the unchanged ones too",
     )  # fmt: skip
     expect(
-        is_kept, f"after a run with epochs={epochs}, run_settings({{}}) differs from the defaults",
+        seen["again"] == DEFAULTS == seen["after"],
+        f"after a run with epochs={epochs}, run_settings({{}}) differs from the defaults",
         code="remembers-the-last-run",
         meaning="the changes were written into DEFAULTS, so that every later run inherits them",
     )  # fmt: skip
@@ -107,8 +104,7 @@ def split_keeps_parcels_whole(answers: Answers) -> None:
     ids = rng.choice(90_000, parcels, replace=False) + 10_000
     parcel = rng.permutation(np.repeat(ids, rng.integers(1, 4, parcels)))
     seed, share = int(rng.integers(1, 1000)), float(rng.choice([0.2, 0.25, 0.3]))
-    (train, test), is_moved = _rolled(lambda: _rows(split(parcel, share, seed)))
-    _expect_dice_at_rest(is_moved)
+    train, test = _rows(_without_dice(answers, "split_parcels", parcel, share, seed))
     dealt = np.sort(np.concatenate([train, test]))
     expect(
         np.array_equal(dealt, np.arange(len(parcel))),
@@ -210,8 +206,7 @@ def run_has_one_result(answers: Answers) -> None:
     small = {"parcels": 30, "hidden": 8, "epochs": 20, "batch": 32}
     settings = {**DEFAULTS, **small, "seed": seed}
     run = answers["run_experiment"]
-    result, is_moved = _rolled(lambda: _expect_result(run(dict(settings)), settings))
-    _expect_dice_at_rest(is_moved)
+    result = _expect_result(_without_dice(answers, "run_experiment", settings), settings)
     hashes = {_hash(result), *(_hash(_expect_result(run(dict(settings)), settings)) for _ in range(2))}
     expect(
         len(hashes) == 1,
@@ -380,18 +375,12 @@ def _peak_so_far() -> Callable[[np.ndarray], np.ndarray]:
     return scaled
 
 
-def _rolled(call: Callable[[], Any]) -> tuple[Any, bool]:
-    """Return what a call gives, and whether it moved np.random, the one generator for all; put that back."""
-    before = np.random.get_state()
-    try:
-        value, after = call(), np.random.get_state()
-    finally:
-        np.random.set_state(before)
-    return value, before[2] != after[2] or not np.array_equal(before[1], after[1])
-
-
-def _expect_dice_at_rest(is_moved: bool) -> None:
+def _without_dice(answers: Answers, name: str, *inputs: Any) -> Any:
+    """Return what the learner's function gives, if it left np.random, the one generator for all, alone."""
+    seen = answers.inside("try_dice", name=name, inputs=list(inputs))
     expect(
-        not is_moved, "the call moved np.random's state, which belongs to everybody", code="global-dice",
+        not seen["is_moved"], "the call moved np.random's state, which belongs to everybody",
+        code="global-dice",
         meaning="np.random is one generator for all; make your own with np.random.default_rng(seed)",
     )  # fmt: skip
+    return seen["value"]

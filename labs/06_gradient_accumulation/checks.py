@@ -1,13 +1,15 @@
 """Checks of lab 06: whatever is accumulated must equal what torch gives for the whole batch.
 
+Models and optimizers live beside the learner's code (``inside.py``); weights, photos and gradients travel.
+
 Shape suffixes in this file: N, B = images, H = rows (28), W = columns (168), P = digits of a PIN (6).
 """
 
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +31,11 @@ def small_reader(rng: np.random.Generator) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
         return PinReader(width=16, channels=(2, 3, 4)).eval()
+
+
+def recipe(model: nn.Module, batches: MicroBatches) -> dict[str, Any]:
+    """Return what builds the same model beside the learner's code, and the micro-batches for it."""
+    return {"config": model.config, "weights": dict(model.state_dict()), "batches": batches}
 
 
 def draw_batches(rng: np.random.Generator, sizes: Sequence[int]) -> MicroBatches:
@@ -125,27 +132,16 @@ def gradient_of_the_whole(answers: Answers) -> None:
     batches = draw_batches(rng, (8, 7, 3))
     model, counts = small_reader(rng), targets(batches)
     total, steps, sizes = sum(counts), len(batches), [len(labels) for _, labels in batches]
-    for parameter in model.parameters():
-        parameter.grad = torch.full_like(parameter, 0.05)  # left over from an earlier step
-    seen, alive, peak = [], [], []
-
-    def look(_, given, out):
-        seen.append(len(given[0]))
-        if out.requires_grad:
-            alive.append(out.register_hook(lambda _: alive.pop() and None))  # gone when its backward comes
-            peak.append(len(alive))
-
-    with model.register_forward_hook(look):
-        loss = answers["accumulate"](model, batches)
+    seen = answers.inside("try_accumulate", **recipe(model, batches), stale=0.05)
     expect(
-        max(seen, default=0) <= max(sizes), f"{max(seen, default=0)} photos went through the model at once",
+        seen["photos"] <= max(sizes), f"{seen['photos']} photos went through the model at once",
         code="one-big-batch", meaning="then the memory of the whole batch is needed, and nothing was gained",
     )  # fmt: skip
     expect(
-        max(peak, default=0) <= 1, f"{max(peak, default=0)} micro-batches were alive at once",
+        seen["graphs"] <= 1, f"{seen['graphs']} micro-batches were alive at once",
         code="graphs-pile-up", meaning="call backward() on each loss before the next forward pass",
     )  # fmt: skip
-    found = flat([parameter.grad for parameter in model.parameters()])
+    found = flat(seen["gradients"])
     whole = tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
     wanted = flat(gradients(model, [whole], [1 / total]))
     mean_of = [1 / count for count in counts]
@@ -169,8 +165,8 @@ def gradient_of_the_whole(answers: Answers) -> None:
     meaning = "divide each summed loss by the number of targets of all micro-batches together"
     expect(is_near(found, wanted), told, code="wrong-gradient", meaning=meaning)
     expect_close(
-        loss, sum_loss(model, *whole).item() / total, what="the returned loss", code="wrong-loss", rtol=1e-3,
-        meaning="wanted: the mean over all labelled digits of all micro-batches [nats]",
+        seen["loss"], sum_loss(model, *whole).item() / total, what="the returned loss", code="wrong-loss",
+        rtol=1e-3, meaning="wanted: the mean over all labelled digits of all micro-batches [nats]",
     )  # fmt: skip
 
 
@@ -188,17 +184,13 @@ def clip_then_step_once(answers: Answers) -> None:
     batches, model = draw_batches(rng, (6, 5, 2)), small_reader(rng)
     gradient = flat(gradients(model, batches, [1 / sum(targets(batches))] * 3))
     limit = float(gradient.norm()) * float(rng.uniform(0.2, 0.5))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    steps: list[int] = []
-    optimizer.register_step_post_hook(lambda *_: steps.append(1))
-    before = flat(list(model.parameters()))
-    norm = answers["accumulated_step"](model, optimizer, batches, limit)
-    moved = (before - flat(list(model.parameters()))) / 0.5
+    seen = answers.inside("try_step", **recipe(model, batches), max_grad_norm=limit, rate=0.5)
     expect(
-        len(steps) == 1, f"the optimizer stepped {len(steps)} times for 3 micro-batches", code="steps-each",
-        meaning="one batch is one step, however it was cut",
+        seen["steps"] == 1, f"the optimizer stepped {seen['steps']} times for 3 micro-batches",
+        code="steps-each", meaning="one batch is one step, however it was cut",
     )  # fmt: skip
-    left = flat([parameter.grad for parameter in model.parameters()])
+    moved = (flat(list(model.parameters())) - flat(seen["weights"])) / 0.5
+    left = flat(seen["gradients"])
     was_clipped = left.shape == gradient.shape and abs(float(left.norm()) / limit - 1) < CLOSE
     told = f"the step is {float(moved.norm()):.3g} long, wanted {limit:.3g} (max_grad_norm)"
     is_whole = is_near(moved, gradient)
@@ -213,7 +205,7 @@ def clip_then_step_once(answers: Answers) -> None:
         meaning="clipping part by part, or value by value, turns the direction: clip once, at the end",
     )  # fmt: skip
     expect_close(
-        norm, float(gradient.norm()), what="the returned norm", code="wrong-norm", rtol=1e-3,
+        seen["norm"], float(gradient.norm()), what="the returned norm", code="wrong-norm", rtol=1e-3,
         meaning="wanted: the length before clipping, which clip_grad_norm_ returns",
     )  # fmt: skip
 
@@ -232,11 +224,9 @@ def bytes_for_backward(answers: Answers) -> None:
     """Count the bytes of activations that autograd keeps for the backward pass."""
     rng = answers.rng
     n, wide, narrow, out = (int(rng.integers(low, 2 * low)) for low in (4, 40, 20, 10))
-    plain = nn.Sequential(nn.Linear(wide, narrow), nn.ReLU(), nn.Linear(narrow, out), nn.ReLU())
-    for dtype, size in ((torch.float32, 4), (torch.float64, 8)):
-        images = torch.from_numpy(rng.standard_normal((5 * n, wide))).to(dtype)[:n]
+    for dtype, size in (("float32", 4), ("float64", 8)):
         wanted = n * (wide + narrow + out) * size  # the input and what each ReLU gives, each of them once
-        found = answers["saved_bytes"](plain.to(dtype), images)
+        found = answers.inside("try_bytes", widths=[wide, narrow, out], n=n, dtype=dtype)
         told = f"{n} x ({wide} + {narrow} + {out}) numbers of {size} bytes gave {found}, wanted {wanted}"
         weights, repeated = [(wide * narrow + narrow * out) * size, narrow * out * size], n * narrow * size
         mistaken = {
@@ -255,18 +245,6 @@ def bytes_for_backward(answers: Answers) -> None:
         expect(found == wanted, told, code="wrong-bytes", meaning="kept: the input, and each output of ReLU")
 
 
-class Watched(nn.Module):
-    """A block with dropout that writes down when it runs."""
-
-    def __init__(self, number: int, width: int, runs: list[int]):
-        super().__init__()
-        self.layer, self.number, self.runs = nn.Linear(width, width), number, runs
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.runs.append(self.number)
-        return F.dropout(torch.tanh(self.layer(x)), 0.5)
-
-
 @check(
     "checkpoint", points=3,
     hints=(
@@ -277,28 +255,17 @@ class Watched(nn.Module):
 )  # fmt: skip
 def keep_only_inputs_of_blocks(answers: Answers) -> None:
     """Keep only the input of each block, and compute the rest again: same output, same gradient."""
-    rng, runs = answers.rng, []  # runs: the blocks in the order in which they ran
+    rng = answers.rng
     number, width, seed = int(rng.integers(3, 6)), 12, int(rng.integers(2**31))
-    blocks = nn.ModuleList(Watched(i, width, runs) for i in range(number))
-    x = torch.from_numpy(rng.standard_normal((5, width))).float()
-
-    def run(forward: Callable[[Sequence[nn.Module], Tensor], Tensor]) -> tuple[Tensor, Tensor, list[int]]:
-        blocks.zero_grad()
-        runs.clear()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            out = forward(blocks, x)
-            expect_type(out, Tensor, what="what run_checkpointed returned")
-            if out.requires_grad:
-                out.square().sum().backward()
-        return out.detach(), flat([each.grad for each in blocks.parameters()]), list(runs)
-
-    wanted_out, wanted, _ = run(
-        lambda blocks, x: functools.reduce(lambda made, block: block(made), blocks, x)
-    )
-    out, found, order = run(answers["run_checkpointed"])
+    sides = [rng.uniform(-0.3, 0.3, (width, width + 1)).astype(np.float32) for _ in range(number)]
+    layers = [(torch.from_numpy(side[:, 1:].copy()), torch.from_numpy(side[:, 0].copy())) for side in sides]
+    x = torch.from_numpy(rng.standard_normal((5, width)).astype(np.float32))
+    wanted_out, wanted = run_plainly(layers, x, seed)
+    seen = answers.inside("try_checkpoint", layers=layers, x=x, seed=seed)
+    expect_type(seen["out"], Tensor, what="what run_checkpointed returned")
+    found, order = flat(seen["gradients"]), seen["order"]
     every = "every block once, in order"
-    expect_close(out, wanted_out, what="the output", code="other-output", meaning=every)
+    expect_close(seen["out"], wanted_out, what="the output", code="other-output", meaning=every)
     expect(
         found.shape == wanted.shape, "some blocks got no gradient", code="no-gradient",
         meaning="no_grad and detach save memory by giving up learning",
@@ -317,6 +284,17 @@ def keep_only_inputs_of_blocks(answers: Answers) -> None:
         is_near(found, wanted), f"the gradient is {distance(found, wanted)} off", code="other-dropout",
         meaning="the second run must drop the same units: the random state is part of what is kept",
     )  # fmt: skip
+
+
+def run_plainly(layers: list[tuple[Tensor, Tensor]], x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Return output and gradients of dense blocks, each with tanh and dropout, that keep everything."""
+    leaves = [part.clone().requires_grad_() for layer in layers for part in layer]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for weight, bias in zip(leaves[::2], leaves[1::2], strict=True):
+            x = F.dropout(torch.tanh(F.linear(x, weight, bias)), 0.5)
+    x.square().sum().backward()
+    return x.detach(), flat([leaf.grad for leaf in leaves])
 
 
 @check(
@@ -338,18 +316,15 @@ def no_leftovers(answers: Answers) -> None:
         twin = copy.deepcopy(start)
         epoch_by(name)(twin, torch.optim.SGD(twin.parameters(), lr=0.2), batches, per_step)
         trained[name] = flat(list(twin.parameters())) - flat(list(start.parameters()))
-    model = copy.deepcopy(start)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
-    counted: list[int] = []
-    optimizer.register_step_post_hook(lambda *_: counted.append(1))
-    returned = answers["train_epoch"](model, optimizer, batches, per_step)
-    told = f"{len(batches)} micro-batches, {per_step} to a step: {len(counted)} steps, wanted {groups}"
+    seen = answers.inside("try_epoch", **recipe(start, batches), per_step=per_step, rate=0.2)
+    steps = seen["steps"]
+    told = f"{len(batches)} micro-batches, {per_step} to a step: {steps} steps, wanted {groups}"
     expect(
-        len(counted) != groups - 1, told, code="leftover-dropped",
+        steps != groups - 1, told, code="leftover-dropped",
         meaning="the last group is not full, so its step never came; its photos were read for nothing",
     )  # fmt: skip
-    expect(len(counted) == groups, told, code="wrong-steps", meaning="one step a group, the last too")
-    moved = flat(list(model.parameters())) - flat(list(start.parameters()))
+    expect(steps == groups, told, code="wrong-steps", meaning="one step a group, the last too")
+    moved = flat(seen["weights"]) - flat(list(start.parameters()))
     is_right = is_near(moved, trained["targets"])
     told = f"after the epoch the weights are {distance(moved, trained['targets'])} off the reference"
     expect(
@@ -359,9 +334,10 @@ def no_leftovers(answers: Answers) -> None:
     by_steps = is_near(moved, trained["steps"])
     expect(is_right or not by_steps, told, code="epoch-by-steps", meaning="micro-batches weigh by targets")
     expect(is_right, told, code="wrong-epoch", meaning="each group is one batch with one step of its own")
-    expect_close(returned, groups, what="the steps", code="wrong-count", meaning="count the last one too")
-    test = answers["counts_every_photo"]
-    fair, broken = test(epoch_by("targets")), test(epoch_by("targets", drops=True))
+    expect_close(
+        seen["returned"], groups, what="the steps", code="wrong-count", meaning="count the last one too"
+    )
+    fair, broken = (answers.inside("try_guard", drops=drops) for drops in (False, True))
     for said in (fair, broken):
         expect_type(said, (bool, np.bool_), what="what counts_every_photo returned", code="no-yes-or-no",
                     meaning="a test ends in yes or no")  # fmt: skip
@@ -382,17 +358,15 @@ SCALES: dict[str, Callable[[list[int], int], list[float]]] = {
 }
 
 
-def epoch_by(name: str, *, drops: bool = False) -> Callable:
-    """Return an epoch that weighs micro-batches in a way of `SCALES`; it may drop what fills no group."""
+def epoch_by(name: str) -> Callable[..., None]:
+    """Return an epoch that weighs micro-batches in a way of `SCALES`."""
 
     def epoch(model, optimizer, micro_batches, per_step):
-        last = len(micro_batches) // per_step * per_step if drops else len(micro_batches)
-        for first in range(0, last, per_step):
-            group = list(micro_batches[first : min(first + per_step, last)])
+        for first in range(0, len(micro_batches), per_step):
+            group = micro_batches[first : first + per_step]
             scaled = gradients(model, group, SCALES[name](targets(group), per_step))
             for parameter, gradient in zip(model.parameters(), scaled, strict=True):
                 parameter.grad = gradient
             optimizer.step()
-        return -(-last // per_step)
 
     return epoch

@@ -1,4 +1,4 @@
-"""One source, two notebooks: the student's without solutions, and the solution; both ready for nbgrader."""
+"""One source: the student's notebook without solutions, the solution, and what nbgrader makes its own of."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from scalelab.authoring.folders import LabFolders, declared_points
 from scalelab.authoring.render import NotebookCell, cell_id, render, write_if_changed
-from scalelab.authoring.rules import check_badges, check_manifest, check_source
+from scalelab.authoring.rules import check_badges, check_inside, check_manifest, check_source
 from scalelab.authoring.source import LabSource, SourceCell, cut_solution, parse_source
 
-Audience = Literal["student", "solution"]
+Audience = Literal["student", "solution", "nbgrader"]
+"""nbgrader makes the student's notebook itself, from solutions between markers"""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def build_notebook(text: str, points: Mapping[str, float], audience: Audience, *
                 _metadata(source, cell, points, audience),
             )
             for cell in source.cells
-            if audience == "solution" or not cell.is_solution_only
+            if audience == "solution" or not cell.is_solution_only  # nbgrader would give these to students
         ]
     )
 
@@ -62,8 +63,9 @@ def build_lab(folders: LabFolders, *, only_check: bool = False) -> list[Built]:
     text = folders.read("source.py")
     points = declared_points(folders.read("checks.py"), f"labs/{folders.slug}/checks.py")
     check_manifest(folders.manifest(), points, slug=folders.slug)
-    readme = folders.lab / "README.md"
-    check_badges(readme.read_text(encoding="utf-8") if readme.exists() else "", slug=folders.slug)
+    for name, check in (("README.md", check_badges), ("inside.py", check_inside)):
+        if (folders.lab / name).exists():
+            check(folders.read(name), slug=folders.slug)
     notebooks = {
         folders.lab / "lab.ipynb": build_notebook(text, points, "student", slug=folders.slug),
         folders.solution / "solution.ipynb": build_notebook(text, points, "solution", slug=folders.slug),
@@ -72,6 +74,23 @@ def build_lab(folders: LabFolders, *, only_check: bool = False) -> list[Built]:
         Built(path, write_if_changed(path, content, only_check=only_check))
         for path, content in notebooks.items()
     ]
+
+
+def build_for_nbgrader(folders: LabFolders, into: Path) -> Path:
+    """Write a lab into the ``source`` folder of an nbgrader course; ``nbgrader generate_assignment`` goes on.
+
+    Returns:
+        ``into/NN_slug/lab.ipynb``, with solutions between nbgrader's markers.
+
+    Raises:
+        LabFileError: a file of the lab is missing or breaks a rule.
+    """
+    points = declared_points(folders.read("checks.py"), f"labs/{folders.slug}/checks.py")
+    notebook = build_notebook(folders.read("source.py"), points, "nbgrader", slug=folders.slug)
+    path = into / folders.slug / "lab.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_if_changed(path, notebook)
+    return path
 
 
 def _key(cell: SourceCell) -> tuple[str | int, ...]:

@@ -75,6 +75,25 @@ def check_badges(readme: str, *, slug: str) -> None:
             raise LabFileError(f"labs/{slug}/README.md: a Colab link to {found}", hint=f"write {wanted}")
 
 
+def check_inside(text: str, *, slug: str) -> None:
+    """Check that ``inside.py``, which runs beside the learner's code, only reports and leaves judging alone.
+
+    Raises:
+        LabFileError: it is not Python, or it uses the check engine.
+    """
+    name = f"labs/{slug}/inside.py"
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise LabFileError(f"{name}: not Python: {error.msg} (line {error.lineno})") from None
+    for node in ast.walk(tree):
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        if any(module.split(".")[:2] == ["scalelab", "grading"] for module in modules):
+            problem = f"{name}: line {node.lineno}: it imports scalelab.grading"
+            raise LabFileError(problem, hint="return what was seen, and judge it in checks.py")
+
+
 def _headings(source: LabSource) -> None:
     found = [(cell, heading) for cell in source.cells for heading in cell.headings]
     for cell, heading in found:

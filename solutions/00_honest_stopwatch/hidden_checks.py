@@ -111,18 +111,9 @@ def odd_number_of_pairs(answers: Answers) -> None:
 @check("guard-mirror", points=1, hints=HINTS)
 def guard_sees_the_mirror_image(answers: Answers) -> None:
     """Refuse also a race in which B is always first."""
-
-    def b_first(call_a, call_b, pairs, clock):
-        seconds_a, seconds_b = [], []
-        for _ in range(pairs):
-            for call, seconds in ((call_b, seconds_b), (call_a, seconds_a)):
-                start = clock()
-                call()
-                seconds.append(clock() - start)
-        return seconds_a, seconds_b
-
+    seen = answers.inside("try_guard", orders=["BA" * 99])
     expect(
-        not answers["is_fair"](b_first),
+        not seen["said"][0],
         "is_fair said yes to a race in which B is always first",
         code="b-first",
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from scalelab.data import compose_pins
 from scalelab.grading import Answers, check, expect, expect_close
@@ -25,9 +28,30 @@ def _reader() -> nn.Module:
         return PinReader(width=8, channels=(2, 2, 3)).eval()
 
 
-def _batch(answers: Answers, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _batch(answers: Answers, n: int) -> tuple[Tensor, Tensor]:
     drawn = compose_pins(n, "train", seed=int(answers.rng.integers(2**31)))
     return torch.from_numpy(drawn.images), torch.from_numpy(drawn.labels).long()
+
+
+def _gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the gradient of the mean loss over all labelled digits; the model keeps none."""
+    logits = model(images).flatten(0, 1)
+    loss = F.cross_entropy(logits, labels.flatten(), ignore_index=IGNORE)
+    return _flat(torch.autograd.grad(loss, list(model.parameters())))
+
+
+def _recipe(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> dict[str, Any]:
+    return {"config": model.config, "weights": dict(model.state_dict()), "batches": batches}
+
+
+def _flat(tensors: Sequence[Tensor | None]) -> Tensor:
+    found = [each.detach().flatten() for each in tensors if each is not None]
+    return torch.cat([torch.zeros(0), *found])
+
+
+def _is_near(found: Tensor, wanted: Tensor) -> bool:
+    is_alike = found.shape == wanted.shape
+    return is_alike and bool((found - wanted).norm() <= 1e-3 * wanted.norm())
 
 
 @check("weights-without-labels", points=1, hints=HINTS)
@@ -46,18 +70,11 @@ def any_cut_gives_the_same_gradient(answers: Answers) -> None:
     images, labels = _batch(answers, 5)
     labels[2] = IGNORE
     model = _reader()
-    F.cross_entropy(
-        model(images).flatten(0, 1), labels.flatten(), ignore_index=IGNORE
-    ).backward()
-    wanted = torch.cat([p.grad.flatten() for p in model.parameters()])
-    model.zero_grad()
-    answers["accumulate"](model, list(zip(images.split(1), labels.split(1), strict=True)))
-    found = torch.cat([p.grad.flatten() for p in model.parameters()])
-    expect(
-        (found - wanted).norm() <= 1e-3 * wanted.norm(),
-        "single photos give another gradient",
-        code="single-photos",
-    )
+    wanted = _gradient(model, images, labels)
+    pieces = list(zip(images.split(1), labels.split(1), strict=True))
+    seen = answers.inside("try_accumulate", **_recipe(model, pieces), stale=0.0)
+    told = "single photos give another gradient"
+    expect(_is_near(_flat(seen["gradients"]), wanted), told, code="single-photos")
 
 
 @check("step-short-gradient", points=1, hints=HINTS, limit_s=60)
@@ -65,70 +82,50 @@ def a_short_gradient_is_left_alone(answers: Answers) -> None:
     """Step along the whole gradient of two micro-batches where it is shorter than the limit."""
     images, labels = _batch(answers, 5)
     model = _reader()
-    F.cross_entropy(model(images).flatten(0, 1), labels.flatten()).backward()
-    wanted = torch.cat([p.grad.flatten() for p in model.parameters()])
-    before = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+    wanted = _gradient(model, images, labels)
     pieces = list(zip(images.split([4, 1]), labels.split([4, 1]), strict=True))
-    answers["accumulated_step"](
-        model, torch.optim.SGD(model.parameters(), lr=1.0), pieces, 1e6
-    )
-    moved = before - nn.utils.parameters_to_vector(model.parameters()).detach()
+    seen = answers.inside("try_step", **_recipe(model, pieces), max_grad_norm=1e6, rate=1.0)
+    moved = _flat(list(model.parameters())) - _flat(seen["weights"])
     told = (
         f"the step is {float(moved.norm()):.4g} long, the gradient {float(wanted.norm()):.4g}"
     )
-    expect((moved - wanted).norm() <= 1e-3 * wanted.norm(), told, code="short-gradient")
+    expect(_is_near(moved, wanted), told, code="short-gradient")
 
 
 @check("bytes-proportional", points=1, hints=HINTS)
 def bytes_grow_with_the_batch(answers: Answers) -> None:
     """Count for a convolution too, in proportion to the batch."""
     images, _ = _batch(answers, 8)
-    model = nn.Sequential(
-        nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 28 * 168, 4)
-    )
-    inked = images.unsqueeze(1).float()
-    found = [answers["saved_bytes"](model, inked[:n]) for n in (2, 8)]
-    expect_close(
-        found[1], 4 * found[0], what="bytes of 8 photos", code="not-proportional", rtol=0
-    )
+    two, eight = answers.inside("try_bytes_of_convolution", images=images, counts=[2, 8])
+    expect_close(eight, 4 * two, what="bytes of 8 photos", code="not-proportional", rtol=0)
     wanted = (
         8 * (28 * 168 + 2 * 28 * 168) * 4
-    )  # the input, and ReLU's output, which Flatten only looks at
-    expect_close(
-        found[1], wanted, what="bytes of 8 photos", code="wrong-for-convolution", rtol=0
-    )
+    )  # the input, and ReLU's output, which Flatten looks at
+    expect_close(eight, wanted, what="bytes of 8 photos", code="wrong-for-convolution", rtol=0)
 
 
 @check("checkpoint-two-blocks", points=1, hints=HINTS)
 def two_blocks(answers: Answers) -> None:
     """Bring a gradient to the first of two blocks, whose input needs none."""
-    blocks = [nn.Linear(3, 3), nn.Linear(3, 2)]
-    x = torch.from_numpy(answers.rng.standard_normal((4, 3))).float()
-    out = answers["run_checkpointed"](blocks, x)
-    expect_close(
-        out, blocks[1](blocks[0](x)), what="the output of two blocks", code="two-blocks"
-    )
-    out.sum().backward()
-    expect(
-        blocks[0].weight.grad is not None,
-        "the first block got no gradient",
-        code="two-blocks-gradient",
-    )
-    alone = answers["run_checkpointed"](blocks[:1], x)
-    expect_close(alone, blocks[0](x), what="the output of one block", code="one-block")
+    draws = [
+        answers.rng.standard_normal(shape) for shape in ((3, 3), (3,), (2, 3), (2,), (4, 3))
+    ]
+    weight, bias, weight_2, bias_2, x = (torch.from_numpy(draw).float() for draw in draws)
+    seen = answers.inside("try_two_blocks", layers=[(weight, bias), (weight_2, bias_2)], x=x)
+    one = F.linear(x, weight, bias)
+    both = F.linear(one, weight_2, bias_2)
+    expect_close(seen["out"], both, what="the output of two blocks", code="two-blocks")
+    expect(seen["has_gradient"], "the first block got no gradient", code="two-blocks-gradient")
+    expect_close(seen["alone"], one, what="the output of one block", code="one-block")
 
 
 @check("epoch-corners", points=1, hints=HINTS, limit_s=60)
 def epochs_of_any_length(answers: Answers) -> None:
     """Take the right number of steps for every length of an epoch."""
     for n, per_step, wanted in ((1, 4, 1), (4, 2, 2), (5, 1, 5), (3, 3, 1)):
-        model = _reader()
-        steps: list[int] = []
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        optimizer.register_step_post_hook(lambda *_, steps=steps: steps.append(1))
-        found = answers["train_epoch"](
-            model, optimizer, [_batch(answers, 2) for _ in range(n)], per_step
-        )
-        told = f"{n} micro-batches, {per_step} to a step: {len(steps)} steps"
+        given = _recipe(_reader(), [_batch(answers, 2) for _ in range(n)])
+        seen = answers.inside("try_epoch", **given, per_step=per_step, rate=0.1)
+        steps, found = seen["steps"], seen["returned"]
+        told = f"{n} micro-batches, {per_step} to a step: {steps} steps"
         told += f", {found} returned, wanted {wanted}"
-        expect(len(steps) == wanted == found, told, code="steps-for-length")
+        expect(steps == wanted == found, told, code="steps-for-length")

@@ -186,3 +186,14 @@ def test_a_colab_badge_that_leads_elsewhere(lab, change):
     message = refusal(lab, change, "scalelab/scalelab/blob", "someone/else/blob", file="README.md")
     assert "labs/42_tiny_rate/README.md: a Colab link to" in message
     assert "someone/else" in message
+
+
+def test_inside_that_judges(lab):
+    (lab.lab / "inside.py").write_text("from scalelab.grading import expect\n", encoding="utf-8")
+    with pytest.raises(LabFileError, match="inside.py: line 1: it imports scalelab.grading"):
+        build_lab(lab, only_check=True)
+
+
+def test_inside_that_only_reports(lab):
+    (lab.lab / "inside.py").write_text("import scalelab.models\n", encoding="utf-8")
+    assert all(built.is_fresh for built in build_lab(lab, only_check=True))

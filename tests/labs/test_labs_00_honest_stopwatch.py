@@ -82,7 +82,7 @@ def test_no_check_looks_at_a_real_clock(names, monkeypatch):
 
     for task in LAB.tasks:
         answers = Answers(names)
-        answers.reseed(1)
+        answers.begin(LAB.checks[task], seed=1)
         LAB.checks[task](answers)
 
 
