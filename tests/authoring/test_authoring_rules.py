@@ -190,7 +190,7 @@ def test_a_colab_badge_that_leads_elsewhere(lab, change):
 
 def test_inside_that_judges(lab):
     (lab.lab / "inside.py").write_text("from scalelab.grading import expect\n", encoding="utf-8")
-    with pytest.raises(LabFileError, match="inside.py: line 1: it imports scalelab.grading"):
+    with pytest.raises(LabFileError, match=r"inside\.py: line 1: it imports scalelab\.grading"):
         build_lab(lab, only_check=True)
 
 
