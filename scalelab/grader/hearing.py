@@ -1,0 +1,187 @@
+"""One submission before the judge: its cells are run in a learner process, then it is asked check by check.
+
+A learner process that ends or hangs is started anew, without the cell that did it, and the next check goes
+on. A submission cannot make that last: the number of starts and the time of all together are bounded.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from scalelab.core.units import format_seconds
+from scalelab.grader.cells import CodeCell
+from scalelab.grader.handed import Handed
+from scalelab.grader.lab import GradedLab, Plan
+from scalelab.grader.remote import RemoteAnswers
+from scalelab.grader.sandbox import Learner, WarmProcess
+from scalelab.grading.answers import Stopped
+from scalelab.grading.checks import Check, CheckResult, Outcome
+from scalelab.grading.limits import OverLimit
+from scalelab.grading.running import run_check
+from scalelab.grading.seeds import course_seed
+
+LEFT_OUT = 3
+"""cells that may end the process; the next one makes the whole submission fail"""
+REPEATS = 2
+"""of a measured check that was inconclusive"""
+_PAUSE_S = 0.5
+_GRACE_S = 2.0
+"""for a learner process that stops a cell itself, before the judge does"""
+_UNDEFINED = re.compile(r"NameError: name '(\w+)' is not defined")
+_NOTE = re.compile(r"cell \d+: ")
+_ENDINGS = {"memory": "took more memory than is allowed", "time": "took too long", "killed": "took too long"}
+
+
+class TimedOut(Exception):
+    """The cells did not come to an end within the limits."""
+
+
+class Hearing:
+    """The judging of one submission; a context, at whose end no process is left."""
+
+    def __init__(
+        self, warm: WarmProcess, lab: GradedLab, cells: Sequence[CodeCell], handed: Handed, *, key: str
+    ):
+        self._warm, self._lab, self._handed, self._key = warm, lab, handed, key
+        self._cells = list(cells)
+        self._troubles: dict[int, str] = {}
+        self._left_out: dict[int, str] = {}
+        self._learner: Learner | None = None
+        self._answers: RemoteAnswers | None = None
+        self._deadline = time.monotonic() + 2 * warm.limits.submission_s
+        self.results: list[CheckResult] = []
+        self.written: dict[str, str] = {}
+        self._missing: set[str] = set()
+
+    def __enter__(self) -> Hearing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def run(self) -> None:
+        """Run the cells, then all checks; `results` has one for each of them.
+
+        Raises:
+            TimedOut: the cells took too long, or ended the process again and again.
+            LabFileError: a check is broken.
+        """
+        starts = 0
+        for check, _ in self._lab.checks:
+            if self._answers is None or not self._answers.is_usable:
+                self._end()
+                starts += 1
+                if time.monotonic() > self._deadline or starts > len(self._lab.checks):
+                    self.results.append(_not_heard(check))
+                    continue
+                self._start()
+            self.results.append(self._check(check))
+
+    def _check(self, check: Check) -> CheckResult:
+        seed = course_seed(self._key, student=self._handed.student, lab=self._lab.slug, check=check.name)
+        for repeat in range(REPEATS + 1):
+            assert self._answers is not None
+            result = run_check(check, self._answers, seed=seed)
+            if self._answers.missing:
+                self._missing.add(self._answers.missing)
+            if result.outcome is not Outcome.INCONCLUSIVE or not self._answers.is_usable:
+                break
+            if repeat < REPEATS:
+                time.sleep(_PAUSE_S * 2**repeat)  # whatever disturbed it may have gone by then
+        return result
+
+    def _start(self) -> None:
+        """Start a learner process and run all cells but those that ended one before."""
+        while True:
+            self._learner = self._warm.learner(self._handed.files)
+            self._answers = RemoteAnswers(self._learner.channel, inside_source=self._lab.inside_source)
+            ended = self._run_cells()
+            if ended is None:
+                self._ask_written()
+                return
+            how = self._end()
+            number, told = ended
+            self._left_out[number] = _ENDINGS.get(how, told if how == "ok" else f"{told} ({how})")
+            if time.monotonic() > self._deadline:
+                limit = format_seconds(self._warm.limits.submission_s)
+                raise TimedOut(f"its cells did not end in {limit}; the last one was cell {number}")
+            if len(self._left_out) > LEFT_OUT:
+                every = ", ".join(f"cell {number} {why}" for number, why in sorted(self._left_out.items()))
+                raise TimedOut(f"its cells ended the process again and again: {every}")
+
+    def _run_cells(self) -> tuple[int, str] | None:
+        """Run the cells one by one; return which ended the process, and in what, or None."""
+        assert self._answers is not None
+        limits = self._warm.limits
+        self._troubles = {}
+        for cell in self._cells:
+            if cell.number in self._left_out:
+                continue
+            deadline = min(time.monotonic() + limits.cell_s + _GRACE_S, self._deadline)
+            try:
+                troubles = self._answers.run([cell.text], cell_s=limits.cell_s, deadline=deadline)
+            except OverLimit:
+                return cell.number, f"did not stop after {format_seconds(limits.cell_s)}"
+            except Stopped:
+                return cell.number, "ended the whole process"
+            if troubles:
+                self._troubles[cell.number] = _NOTE.sub("", troubles[0], count=1)
+        return None
+
+    def _ask_written(self) -> None:
+        assert self._answers is not None
+        try:
+            self.written = self._answers.explained()
+        except (OverLimit, Stopped):
+            self.written = {}
+
+    def _end(self) -> str:
+        how = self._learner.ended if self._learner is not None else ""
+        self._learner = self._answers = None
+        return how
+
+    def misses(self, names: Iterable[str]) -> bool:
+        """Tell whether a check or the learner's code asked for one of `names` in vain."""
+        undefined = {name for result in self.results for name in _UNDEFINED.findall(result.message)}
+        return bool((self._missing | undefined) & set(names))
+
+    def notes(self, plan: Plan) -> list[str]:
+        """Return a sentence for each cell that did not run through."""
+        told = [f"cell {number} {why}, so it was left out" for number, why in sorted(self._left_out.items())]
+        for number, trouble in sorted(self._troubles.items()):
+            if not set(_UNDEFINED.findall(trouble)) & plan.idle_names:  # of a cell that was not needed
+                told.append(f"cell {number} ended in {trouble}")
+        return told
+
+    def explained(self, result: CheckResult, plan: Plan) -> CheckResult:
+        """Say which cell's error is behind a missing answer."""
+        if result.outcome is not Outcome.NOT_ATTEMPTED:
+            return result
+        for cell in plan.cells:
+            why = self._left_out.get(cell.number)
+            why = why or (f"ended in {self._troubles[cell.number]}" if cell.number in self._troubles else "")
+            asked = cell.names | self._lab.tasks.get(cell.hint, frozenset())
+            name = next((name for name in sorted(asked) if f"`{name}`" in result.message), "")
+            if why and name and "there is no" in result.message:
+                return replace(
+                    result,
+                    outcome=Outcome.CRASHED,
+                    message=f"cell {cell.number}, which defines `{name}`, {why}",
+                    code="cell-ended",
+                )
+        return result
+
+
+def _not_heard(check: Check) -> CheckResult:
+    return CheckResult(
+        check.name,
+        Outcome.CRASHED,
+        0.0,
+        check.points,
+        check.goal,
+        "the time for the whole submission was used up by the checks before this one",
+        "over-limit",
+    )
