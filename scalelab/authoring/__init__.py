@@ -7,6 +7,7 @@ __all__ = [
     "LabFolders",
     "LabSource",
     "Verification",
+    "build_for_nbgrader",
     "build_lab",
     "build_notebook",
     "find_labs",
@@ -20,7 +21,7 @@ __all__ = [
 __getattr__ = export(
     __name__,
     {
-        "build": ["Built", "build_lab", "build_notebook"],
+        "build": ["Built", "build_for_nbgrader", "build_lab", "build_notebook"],
         "folders": ["LabFolders", "find_labs"],
         "new": ["new_lab"],
         "source": ["LabSource", "parse_source"],

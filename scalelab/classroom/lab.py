@@ -17,7 +17,9 @@ from scalelab.classroom.questions import Question, recall, with_unit
 from scalelab.classroom.results import ShownResult
 from scalelab.core.errors import ConfigError, UserError, did_you_mean
 from scalelab.grading import Answers, Check, CheckResult, Outcome, draw_seed, load_checks, run_check
+from scalelab.grading.expectations import describe
 from scalelab.grading.limits import printed
+from scalelab.grading.variants import Variant, own_variant
 
 _RESTARTED = "after a restart of the kernel, run the cells above again (Run > Run All Above Selected Cell)"
 
@@ -68,6 +70,18 @@ class Lab:
     def slug(self) -> str:
         """The lab's name."""
         return self.info.slug
+
+    @property
+    def variant(self) -> Variant:
+        """The numbers and data that are yours: ``lab.variant.integer("size", 8, 64)``.
+
+        They come from the ``variant.json`` of your hand-out, beside the notebook; without one, they are those
+        that everybody has.
+
+        Raises:
+            UserError: the file is damaged, or belongs to another lab.
+        """
+        return own_variant(self.slug)
 
     @property
     def checks(self) -> dict[str, Check]:
@@ -276,8 +290,13 @@ class Lab:
         return NotMeasured(name)
 
     def _task(self, name: str) -> Check:
+        if not isinstance(name, str):
+            raise ConfigError(
+                f"a task is called by its name in quotes, not by {describe(name)}",
+                hint=f"known: {', '.join(self.checks)}",
+            )
         if name not in self.checks:
-            raise ConfigError(f"{self.slug} has no task {name!r}", hint=did_you_mean(str(name), self.checks))
+            raise ConfigError(f"{self.slug} has no task {name!r}", hint=did_you_mean(name, self.checks))
         return self.checks[name]
 
     def _is_repeated(self, kind: str, name: str, **facts: Any) -> bool:

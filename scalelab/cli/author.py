@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -17,13 +18,23 @@ def author() -> None:
 @click.option(
     "--check", "only_check", is_flag=True, help="Write nothing; exit 1 if a notebook is out of date."
 )
-def build(labs: tuple[str, ...], only_check: bool) -> None:
+@click.option(
+    "--nbgrader",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Instead, write the notebooks for nbgrader into this folder: the course's `source`.",
+)
+def build(labs: tuple[str, ...], only_check: bool, nbgrader: Path | None) -> None:
     """Render solutions/LAB/source.py as its two notebooks.
 
     The student's and the solution; of all labs by default.
     """
-    from scalelab.authoring import build_lab, find_labs
+    from scalelab.authoring import build_for_nbgrader, build_lab, find_labs
 
+    if nbgrader is not None:
+        for folders in find_labs(labs):
+            click.echo(f"{build_for_nbgrader(folders, nbgrader)}: written")
+        click.echo("next, in the course's folder: nbgrader generate_assignment NN_slug")
+        return
     stale = 0
     for folders in find_labs(labs):
         for built in build_lab(folders, only_check=only_check):

@@ -139,10 +139,13 @@ class GradedLab:
 
     @functools.cached_property
     def prefix(self) -> tuple[CodeCell, ...]:
-        """Return the cells before the first task: the warm process runs them, once for all."""
+        """Return the cells before the first task: the warm process runs them, once for all.
+
+        They end before a cell that asks for the student's own variant: there, ways part.
+        """
         before = []
         for each in self.release:
-            if each.task:
+            if each.task or ".variant" in each.cell.text:
                 break
             before.append(each.cell)
         return tuple(before)

@@ -15,6 +15,7 @@ import numpy as np
 from scalelab.grading.beside import load_inside, read_artefact
 from scalelab.grading.lines import Line, find_line
 from scalelab.grading.plain import own_copy, plain
+from scalelab.grading.variants import Variant, own_variant
 
 if TYPE_CHECKING:
     from scalelab.grading.checks import Check
@@ -50,12 +51,26 @@ class Answers:
     def __init__(self, namespace: Mapping[str, Any], *, seed: int = 0):
         self._namespace = namespace
         self._folder: Path | None = None
+        self._variant: Variant | None = None
         self.reseed(seed)
 
     @property
     def namespace(self) -> Mapping[str, Any]:
         """All names that the learner's notebook has."""
         return self._namespace
+
+    @property
+    def variant(self) -> Variant:
+        """The numbers and data that are this learner's own: as a grader set it, else as ``variant.json`` says.
+
+        Raises:
+            UserError: the file is damaged, or belongs to another lab.
+        """
+        return self._variant or own_variant(self._folder.name if self._folder else "")
+
+    @variant.setter
+    def variant(self, variant: Variant) -> None:
+        self._variant = variant
 
     def begin(self, check: Check, *, seed: int) -> None:
         """Start over for a check: its folder, its limit, its inputs."""
