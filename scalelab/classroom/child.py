@@ -22,6 +22,7 @@ from scalelab.classroom.notebooks import Cell, read_notebook
 from scalelab.core.lazy import require
 from scalelab.core.processes import die_with_parent
 from scalelab.grading import CheckResult
+from scalelab.grading.expectations import in_words
 from scalelab.grading.limits import OverLimit, time_limit
 
 
@@ -111,8 +112,8 @@ def _run(shell: Any, cell: Cell, limit_s: float, *, is_task: bool) -> str:
         return f"did not end in {limit_s:g} s"
     line = getattr(error, "lineno", None)
     at = f" (line {line})" if line else ""
-    text = getattr(error, "msg", None) or getattr(error, "message", None) or str(error)
-    return f"{type(error).__name__}: {' '.join(str(text).split())[:300]}{at}".replace(": (", " (")
+    text = getattr(error, "msg", None) or getattr(error, "message", None)
+    return (f"{type(error).__name__}: {' '.join(str(text).split())}" if text else in_words(error)) + at
 
 
 def _defines_something(cell: Cell) -> bool:

@@ -40,8 +40,13 @@ def recall(
     """Return the question with what an earlier call said of it, and whether this call says something new.
 
     Raises:
-        ConfigError: the range is none, or the name is a slip of one that was asked for.
+        ConfigError: the range or the question is none, or the name is a slip of one that was asked for.
     """
+    if not isinstance(question, str):
+        raise ConfigError(
+            f"prediction {name!r}: {question!r} is no question",
+            hint=f"lab.predict({name!r}, guess=..., low=..., high=...) names its three numbers",
+        )
     known = Question()
     asked = {event.name: event.facts for event in ledger.read(lab=lab, kind=KIND)}
     if name in asked:

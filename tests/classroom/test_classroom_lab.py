@@ -66,6 +66,9 @@ def test_an_unknown_lab_or_task_is_answered_with_the_closest(lab):
         lab.check("wieghts")
     with pytest.raises(ConfigError, match="known: speed, weights"):
         lab.hint("zzz")
+    for odd in (right, ["weights"], None, 3):
+        with pytest.raises(ConfigError, match=r"its name in quotes(.|\n)*known: weights, speed"):
+            lab.check(odd)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +127,11 @@ def test_a_slip_in_the_name_of_a_prediction_is_no_prediction(lab):
     with pytest.raises(ConfigError, match="did you mean 'ratio'"):
         lab.predict("ration", guess=2, low=1, high=4)
     assert [event.kind for event in lab.ledger.read()] == ["question"]
+
+
+def test_numbers_without_their_names_are_no_question(lab):
+    with pytest.raises(ConfigError, match="names its three numbers"):
+        lab.predict("ratio", 2)
 
 
 def test_what_one_notebook_predicted_the_other_one_measures(lab):
