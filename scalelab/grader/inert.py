@@ -42,7 +42,7 @@ class InertLab:
 
     @property
     def variant(self) -> Variant:
-        """The student's own numbers and data: the grader puts their ``variant.json`` into the working folder."""
+        """The student's own numbers: the grader puts their ``variant.json`` into the working folder."""
         return own_variant("")
 
     def explain(self, name: str, text: Any = "") -> Nothing:

@@ -61,7 +61,7 @@ class Answers:
 
     @property
     def variant(self) -> Variant:
-        """The numbers and data that are this learner's own: as a grader set it, else as ``variant.json`` says.
+        """The learner's own numbers and data: as a grader set them, else as ``variant.json`` says.
 
         Raises:
             UserError: the file is damaged, or belongs to another lab.
