@@ -31,7 +31,7 @@ def write(out: Path, roster: Path | None, rubric: Path | None, title: str, colum
     from scalelab.gradebook import write_gradebook
 
     written = write_gradebook(out, roster=roster, rubric=rubric, title=title, column=column)
-    click.echo(f"{written.students} students, {written.max_points:g} points")
+    click.echo(f"{_count(written.students, 'student')}, {written.max_points:g} points")
     for name, what in (
         ("gradebook.csv", "one row a student"),
         ("canvas.csv, moodle.csv, nbgrader.csv", "for your course system"),
@@ -56,8 +56,8 @@ def marks(out: Path, table: Path, overwrite: bool) -> None:
 
     merged = merge_marks(out, table, overwrite=overwrite)
     click.echo(
-        f"{merged.new} new marks, {len(merged.changed)} changed, {merged.same} as before, "
-        f"{merged.unmarked} rows without a mark"
+        f"{_count(merged.new, 'new mark')}, {len(merged.changed)} changed, {merged.same} as before, "
+        f"{_count(merged.unmarked, 'row')} without a mark"
     )
     for line in merged.changed:
         click.echo(f"  {line}")
@@ -66,6 +66,10 @@ def marks(out: Path, table: Path, overwrite: bool) -> None:
         for line in merged.outdated:
             click.echo(f"  {line}")
     _say(write_gradebook(out).notes)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _say(notes: tuple[str, ...]) -> None:

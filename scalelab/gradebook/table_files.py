@@ -50,9 +50,18 @@ def write_table(
     into = io.StringIO()
     writer = csv.writer(into, lineterminator="\n")
     for row in (header, *rows):
-        writer.writerow([f"{c:.10g}" if isinstance(c, float) else safe_cell(c) for c in row])
+        writer.writerow([_cell(value) for value in row])
     text = into.getvalue()
     return write_whole(path, "\ufeff" + text if for_excel and not text.isascii() else text)
+
+
+def _cell(value: object) -> object:
+    """Return what a cell gets: no formula, no carriage return, which `csv` would let end a line."""
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    if isinstance(value, str):
+        return safe_cell(value.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", ""))
+    return value
 
 
 def read_table(path: Path) -> Table:
