@@ -22,6 +22,7 @@ from scalelab.grading.checks import Check, CheckResult, Outcome
 from scalelab.grading.limits import OverLimit
 from scalelab.grading.running import run_check
 from scalelab.grading.seeds import course_seed
+from scalelab.grading.variants import FILE, Variant, student_variant, variant_file
 
 LEFT_OUT = 3
 """cells that may end the process; the next one makes the whole submission fail"""
@@ -46,6 +47,9 @@ class Hearing:
         self, warm: WarmProcess, lab: GradedLab, cells: Sequence[CodeCell], handed: Handed, *, key: str
     ):
         self._warm, self._lab, self._handed, self._key = warm, lab, handed, key
+        self._variant = Variant(lab=lab.slug)
+        if key and lab.has_variants:
+            self._variant = student_variant(key, student=handed.student, lab=lab.slug)
         self._cells = list(cells)
         self._troubles: dict[int, str] = {}
         self._left_out: dict[int, str] = {}
@@ -96,8 +100,9 @@ class Hearing:
     def _start(self) -> None:
         """Start a learner process and run all cells but those that ended one before."""
         while True:
-            self._learner = self._warm.learner(self._handed.files)
+            self._learner = self._warm.learner(self._files())
             self._answers = RemoteAnswers(self._learner.channel, inside_source=self._lab.inside_source)
+            self._answers.variant = self._variant
             ended = self._run_cells()
             if ended is None:
                 self._ask_written()
@@ -111,6 +116,13 @@ class Hearing:
             if len(self._left_out) > LEFT_OUT:
                 every = ", ".join(f"cell {number} {why}" for number, why in sorted(self._left_out.items()))
                 raise TimedOut(f"its cells ended the process again and again: {every}")
+
+    def _files(self) -> dict[str, bytes]:
+        """Return what the student handed in; their variant is the course's word, not theirs."""
+        files = dict(self._handed.files)
+        if self._lab.has_variants:
+            files[FILE] = variant_file(self._variant, student=self._handed.student)
+        return files
 
     def _run_cells(self) -> tuple[int, str] | None:
         """Run the cells one by one; return which ended the process, and in what, or None."""

@@ -122,6 +122,12 @@ class GradedLab:
         return sum(check.points for check, _ in self.checks)
 
     @functools.cached_property
+    def has_variants(self) -> bool:
+        """Tell whether a cell or a check asks for the student's own variant."""
+        texts = [path.read_text(encoding="utf-8") for name, path in self.files.items() if name != "lab.toml"]
+        return any(".variant" in text for text in texts)
+
+    @functools.cached_property
     def inside_source(self) -> str:
         """Return the text of ``inside.py``; empty if the lab has none."""
         path = self.files.get("inside.py")
