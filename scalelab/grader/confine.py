@@ -7,12 +7,14 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from scalelab.grader.limits import Limits
 
 _PAGE = os.sysconf("SC_PAGESIZE") if hasattr(os, "sysconf") else 4096
+
+_EXITING = 4  # PF_EXITING of the kernel
 
 
 def set_limits(limits: Limits, *, process_count: int) -> None:
@@ -77,20 +79,43 @@ def copy_files(source: str, target: str) -> None:
             shutil.copytree(source, target, dirs_exist_ok=True, symlinks=True)
 
 
-def need_readable(user: int) -> None:
-    """Make sure that another user can read the modules that are loaded: a copy of this process imports more.
+def need_readable(user: int, paths: Iterable[str]) -> None:
+    """Make sure that another user can read files and folders: a copy of this process imports more.
 
     Raises:
-        PermissionError: naming the first file that it cannot read.
+        PermissionError: naming the first that it cannot read.
     """
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    os.seteuid(user)
+    asked, answered = os.pipe()
+    pid = os.fork()  # a change of user, even for a while, would undo what ends us with our parent
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+            hidden = next((path for path in sorted(paths) if not _is_readable(path)), "")
+            os.write(answered, hidden.encode() or b"/")
+        os._exit(0)
+    os.close(answered)
+    with os.fdopen(asked, "rb") as answer:
+        hidden = answer.read().decode()
+    os.waitpid(pid, 0)
+    if hidden != "/":
+        raise PermissionError(
+            f"the user of the learner processes, {user}, cannot read {hidden}: "
+            "let others read it (chmod o+rX), or grade as an ordinary user"
+        )
+
+
+def _is_readable(path: str) -> bool:
+    return not os.path.isabs(path) or os.access(path, os.R_OK | (os.X_OK if os.path.isdir(path) else 0))
+
+
+def is_ending(pid: int) -> bool:
+    """Tell whether a process has begun to end by itself: its sockets close before it can be waited for."""
     try:
-        for file in sorted(filter(None, files)):
-            if os.path.isabs(file) and not os.access(file, os.R_OK, effective_ids=True):
-                raise PermissionError(f"the learner's user cannot read {file}")
-    finally:
-        os.seteuid(0)
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[0] == "Z" or bool(int(fields[6]) & _EXITING)
 
 
 def count_processes_of_user() -> int:

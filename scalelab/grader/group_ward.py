@@ -23,11 +23,11 @@ from scalelab.grader.wards import Ward
 class GroupWard(Ward):
     """What any Unix offers: an own session, limits, a clean environment and, for root, an own user."""
 
-    def __init__(self, limits: Limits, folder: str):
+    def __init__(self, limits: Limits, visible: list[str], folder: str):
         import psutil  # noqa: F401  (before the forks, which would each load it)
 
         first_user = namespaces.block_of_users() if os.getuid() == 0 else None
-        super().__init__(limits, folder, first_user)
+        super().__init__(limits, visible, folder, first_user)
         self.setup_folder = os.path.join(folder, "setup")
         os.mkdir(self.setup_folder)
         os.chdir(self.setup_folder)
@@ -53,6 +53,13 @@ class GroupWard(Ward):
 
     def leave_room(self) -> None:
         """Remove the working folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def leave(self) -> None:
+        """Remove all working folders, once the supervisors have seen that the judge is gone."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def members(self) -> list[int]:

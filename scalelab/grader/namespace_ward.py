@@ -17,17 +17,12 @@ from scalelab.grader.wards import Ward
 class NamespaceWard(Ward):
     """The supervisor is pid 1 of a process space, and its end is the end of all in it."""
 
-    def __init__(self, limits: Limits, visible: list[str], other_processes: int):
-        namespaces.enter(visible, setup_bytes=limits.disk_bytes)
-        super().__init__(limits, namespaces.WORK, namespaces.first_user())
+    def __init__(self, limits: Limits, python: list[str], visible: list[str], other_processes: int):
+        namespaces.enter([*python, *visible], setup_bytes=limits.disk_bytes)
+        super().__init__(limits, visible, namespaces.WORK, namespaces.first_user())
         self.setup_folder = namespaces.SETUP
         self.other_processes = other_processes
         self.process_space = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-
-    def seal(self) -> None:
-        """Close the ward: what is below it can no longer be written."""
-        namespaces.seal_root()
-        super().seal()
 
     def fork(self, number: int, alive: int) -> int:
         """Fork the first process of a new process space."""

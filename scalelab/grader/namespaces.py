@@ -54,15 +54,12 @@ def enter(visible: Sequence[str], *, setup_bytes: int) -> None:
     _become_child()
     kernel.mount("none", "/", flags=kernel.RECURSIVE | kernel.PRIVATE)
     _build_root(shown)
+    kernel.make_read_only("/")
     _mount_room(setup_bytes)
     os.chmod(WORK, 0o755)
     kernel.mount(WORK, SETUP, flags=kernel.BIND)
+    kernel.make_read_only(SETUP)
     os.chdir(WORK)
-
-
-def seal_root() -> None:
-    """Make everything read-only, for good: after the set-up cells have run."""
-    kernel.make_read_only("/")
 
 
 def block_of_users() -> int:

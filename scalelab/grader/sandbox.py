@@ -23,19 +23,22 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from scalelab.core.errors import ConfigError, RunFailed
+from scalelab.core.processes import is_alive
 from scalelab.grader import probe, wards
 from scalelab.grader.frames import receive_frame, send_frame
 from scalelab.grader.limits import Limits
 
 SERVE = "scalelab.grader.learner:serve"
 PREPARE = "scalelab.grader.learner:prepare"
+_FOLDERS = "scalelab-grader-"
 _START_S = 120.0
 _END_S = 10.0
 _BOOT = """
-import json, sys
+import json, os, sys
 sys.path[0:1] = json.loads(sys.argv[2])
 from scalelab.grader.zygote import main
 main(int(sys.argv[1]))
+os._exit(0)  # whatever the set-up cells have left running
 """
 
 
@@ -160,6 +163,12 @@ class WarmProcess:
         line, channel = self._fork(self._serve, files or {}, arguments)
         return Learner(line, Channel(channel))
 
+    @property
+    def pid(self) -> int:
+        """The process that all others are below."""
+        assert self._process is not None
+        return self._process.pid
+
     def close(self) -> None:
         """End the warm process and all learner processes."""
         self._control.close()
@@ -176,12 +185,12 @@ class WarmProcess:
         """Start the warm process in a mode; False where the machine does not allow that mode."""
         from scalelab.grader import namespaces
 
-        plan = dict(self._plan, ward=mode)
+        plan = dict(self._plan, ward=mode, visible=[os.path.abspath(path) for path in visible_paths])
         if mode == "namespaces":
-            paths = namespaces.python_paths(self._plan["preload"])
-            plan.update(visible=[*paths, *map(os.path.abspath, visible_paths)], other_processes=0)
+            plan.update(python=namespaces.python_paths(self._plan["preload"]), other_processes=0)
         else:
-            self._folder = tempfile.mkdtemp(prefix="scalelab-grader-")
+            _sweep()
+            self._folder = tempfile.mkdtemp(prefix=f"{_FOLDERS}{os.getpid()}-")
             plan["folder"] = self._folder
         self._control, theirs = socket.socketpair()
         with theirs, tempfile.TemporaryFile() as said:
@@ -218,9 +227,7 @@ class WarmProcess:
             return True
         self.close()
         if "broken" in answer:
-            raise ConfigError(
-                f"the warm process cannot start: {answer['broken']}", hint="look at the set-up cells"
-            )
+            raise ConfigError(f"the warm process cannot start: {answer['broken']}", hint="mend what it names")
         self.why_weaker = answer["failed"]
         return False
 
@@ -234,6 +241,8 @@ class WarmProcess:
             try:
                 socket.send_fds(self._control, [b"x"], [their_line.fileno(), their_channel.fileno()])
             except OSError:
+                line.close()
+                channel.close()
                 raise RunFailed("the warm process is gone", hint="start a new one") from None
         sizes = {name: len(data) for name, data in files.items()}
         try:
@@ -269,6 +278,14 @@ class WarmProcess:
 
 _KEPT = ("LD_LIBRARY_PATH", "SYSTEMROOT")
 _ENVIRONMENT = wards.ENVIRONMENT
+
+
+def _sweep() -> None:
+    """Remove the working folders of judges that were killed together with their warm process."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*"):
+        owner = folder.name.removeprefix(_FOLDERS).partition("-")[0]
+        if owner.isdigit() and not is_alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _user() -> int:

@@ -34,8 +34,9 @@ ENVIRONMENT = {
 class Ward:
     """What both kinds share: limits, the learner's user, and the supervisor's watch."""
 
-    def __init__(self, limits: Limits, folder: str, first_user: int | None):
+    def __init__(self, limits: Limits, visible: list[str], folder: str, first_user: int | None):
         self.limits = limits
+        self.visible = visible
         self.folder = folder
         self.setup_folder = folder
         self.first_user = first_user
@@ -53,7 +54,8 @@ class Ward:
             kernel.own_shared_memory()
         self.base_memory = confine.resident_here()
         if self.first_user is not None:
-            confine.need_readable(self.first_user)
+            modules = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+            confine.need_readable(self.first_user, {*filter(None, modules), *self.visible})
 
     def fork(self, number: int, alive: int) -> int:
         """Fork the supervisor of the `number`-th learner process, the last of the `alive` ones."""
@@ -65,6 +67,9 @@ class Ward:
 
     def leave_room(self) -> None:
         """In the supervisor, at its end: leave nothing."""
+
+    def leave(self) -> None:
+        """In the warm process, at its end: leave nothing."""
 
     def members(self) -> list[int]:
         """Return the learner process and all that it started."""
@@ -81,11 +86,13 @@ class Ward:
     def watch(self, pid: int, line: socket.socket) -> dict[str, Any]:
         """Wait for the end of the learner process, or bring it about; return how it ended and what it took.
 
-        It ends by itself, at the limit on time or memory, or when the judge lets go of the line.
+        It ends by itself, at the limit on time or memory, or when the judge lets go of the line or the warm
+        process is gone.
         """
         started = time.monotonic()
         peak, why, code, usage = 0, "", None, None
         wakers = [line, *_ending_of(pid)]
+        warm_process = os.getppid()
         while True:
             awake, _, _ = select.select(wakers, [], [], _TICK_S)
             code, usage = _bury(pid)
@@ -94,8 +101,13 @@ class Ward:
             peak = max(peak, confine.memory_of(self.members(), enough=self.allowed_memory))
             if not why:
                 seconds = time.monotonic() - started
-                why = "killed" if line in awake else "memory" if peak > self.allowed_memory else ""
-                why = why or ("time" if seconds > self.limits.submission_s else "")
+                is_let_go = line in awake or os.getppid() != warm_process
+                if is_let_go and not confine.is_ending(pid):
+                    why = "killed"
+                elif peak > self.allowed_memory:
+                    why = "memory"
+                elif seconds > self.limits.submission_s:
+                    why = "time"
             if why:
                 self.end()
                 wakers = wakers[-1:] if len(wakers) > 1 else []

@@ -41,6 +41,7 @@ def main(descriptor: int) -> None:
         return
     send_frame(control, {"ready": os.getpid()})
     _serve(control, ward, shell)
+    ward.leave()
 
 
 def _enter(plan: Mapping[str, Any]) -> Ward:
@@ -49,10 +50,10 @@ def _enter(plan: Mapping[str, Any]) -> Ward:
     if plan["ward"] == "namespaces":
         from scalelab.grader.namespace_ward import NamespaceWard
 
-        return NamespaceWard(limits, plan["visible"], plan["other_processes"])
+        return NamespaceWard(limits, plan["python"], plan["visible"], plan["other_processes"])
     from scalelab.grader.group_ward import GroupWard
 
-    return GroupWard(limits, plan["folder"])
+    return GroupWard(limits, plan["visible"], plan["folder"])
 
 
 def _warm_up(plan: Mapping[str, Any]) -> Any:
