@@ -188,7 +188,7 @@ def test_an_answer_has_one_verdict_everywhere(classroom, under_nbmake, kind):
     assert plain.said or kind == "right"
     for where, verdict in others.items():
         assert (verdict.outcome, verdict.points) == (plain.outcome, plain.points), where
-        # the same words too: inputs come from one seed; a card begins with a capital and has code for backticks
+        # the same words too: inputs come from one seed; a card has a capital first, and code for backticks
         words = re.sub(r",? in line \d+.*", "", plain.said.replace("`", "").lower())
         said = re.sub(r"\s+", " ", verdict.said.replace("`", "").lower())
         assert words in said, (where, plain.said, verdict.said)
