@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,12 @@ class Classbook:
     notes: tuple[str, ...]
     """what whoever uses the gradebook should know, a sentence each"""
 
-    @property
+    @cached_property
     def counted(self) -> tuple[Question, ...]:
         """Questions that count: at least one answer has a mark."""
         return tuple(q for q in self.questions if any(q.name in entry.marks for entry in self.entries))
 
-    @property
+    @cached_property
     def max_points(self) -> float:
         """Of all tasks, and of the questions that count."""
         auto = math.fsum(task.max_points for task in self.tasks)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scalelab.grading.grades import Grade
@@ -46,34 +46,35 @@ def similar_pairs(grades: list[Grade], *, limit: int = 20) -> list[Pair]:
 
     The work is bounded for any class: a hash makes at most 15 * 14 / 2 pairs.
     """
-    prints = {grade.student: _prints(grade) for grade in grades if grade.fingerprints}
-    owners: dict[int, list[str]] = defaultdict(list)
-    for student in sorted(prints):
-        for each in prints[student]:
-            owners[each].append(student)
-    n, most = len(prints), common_limit(len(prints))
-    weights = {each: math.log(n / len(own)) for each, own in owners.items() if len(own) <= min(most, n - 1)}
-    counts: dict[tuple[str, str], int] = defaultdict(int)
-    for each in weights:
-        for pair in itertools.combinations(owners[each], 2):
-            counts[pair] += 1
-    totals = {student: _weight(own, weights) for student, own in prints.items()}
+    known = sorted((grade for grade in grades if grade.fingerprints), key=lambda grade: grade.student)
+    owners: dict[int, list[int]] = defaultdict(list)
+    for place, grade in enumerate(known):
+        for each in {number for numbers in grade.fingerprints.values() for number in numbers}:
+            owners[each].append(place)
+    n, most = len(known), min(common_limit(len(known)), len(known) - 1)
+    uncommon = {each: places for each, places in owners.items() if len(places) <= most}
+    totals = [0.0] * n
+    counts: Counter[tuple[int, int]] = Counter()
+    for places in uncommon.values():
+        for place in places:
+            totals[place] += math.log(n / len(places))
+        counts.update(itertools.combinations(places, 2))
     pairs = []
     for (left, right), count in counts.items():
         if count >= FEWEST_SHARED:
-            both = [each for each in prints[left].keys() & prints[right].keys() if each in weights]
-            likeness = _weight(both, weights) / min(totals[left], totals[right])
+            both = _shared(known[left], known[right], uncommon)
+            weight = math.fsum(math.log(n / len(uncommon[each])) for each in both)
+            likeness = min(weight / min(totals[left], totals[right]), 1.0)
             if likeness >= LEAST:
-                tasks = Counter(prints[left][each] for each in both)
-                named = tuple(sorted(tasks, key=lambda task: (-tasks[task], task)))
-                pairs.append(Pair(left, right, min(likeness, 1.0), count, named))
-    return sorted(pairs, key=lambda pair: (-pair.likeness, -pair.shared, pair.left, pair.right))[:limit]
+                tasks = tuple(task for task, _ in Counter(sorted(both.values())).most_common())
+                pairs.append(Pair(known[left].student, known[right].student, likeness, count, tasks))
+    return sorted(pairs, key=lambda pair: (-round(pair.likeness, 9), -pair.shared, pair.left, pair.right))[
+        :limit
+    ]
 
 
-def _prints(grade: Grade) -> dict[int, str]:
-    """Return a submission's hashes, each with its task."""
-    return {number: task for task, numbers in grade.fingerprints.items() for number in numbers}
-
-
-def _weight(hashes: Iterable[int], weights: Mapping[int, float]) -> float:
-    return math.fsum(weights[each] for each in hashes if each in weights)
+def _shared(left: Grade, right: Grade, uncommon: Mapping[int, object]) -> dict[int, str]:
+    """Return the uncommon hashes that both have, each with its task in the first."""
+    others = {number for numbers in right.fingerprints.values() for number in numbers}
+    own = ((number, task) for task, numbers in left.fingerprints.items() for number in numbers)
+    return {number: task for number, task in own if number in others and number in uncommon}
