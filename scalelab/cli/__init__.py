@@ -16,7 +16,10 @@ import click
 from scalelab import __version__
 from scalelab.core.errors import ScalelabError, did_you_mean
 
-COMMANDS = ("doctor", "demo", "lab", "data", "train", "serve", "load", "bench", "cost", "author", "gradebook")
+COMMANDS = (
+    "doctor", "demo", "lab", "data", "train", "serve", "load", "bench", "cost", "author", "grade",
+    "gradebook",
+)  # fmt: skip
 """in the order of the road; ``scalelab/cli/NAME.py`` holds ``NAME``, a click command or group"""
 
 INTERRUPTED = 130

@@ -56,12 +56,14 @@ def start(
     cwd: Path | None = None,
     output: IO[Any] | int | None = None,
     detached: bool = False,
+    pipes: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start `command` in a process group of its own; it dies with this process unless `detached`.
 
     Args:
         env: variables on top of this process's environment.
         output: where stdout and stderr go; None inherits.
+        pipes: its stdin and stdout are pipes to us, and only stderr goes to `output`.
 
     Raises:
         RunFailed: the program or the folder `cwd` does not exist.
@@ -80,9 +82,9 @@ def start(
             argv,
             env={**os.environ, **(env or {}), _STARTED_BY: "" if detached else str(os.getpid())},
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT if output is not None else None,
+            stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if pipes else output,
+            stderr=output if pipes or output is None else subprocess.STDOUT,
             **flags,
         )
     except OSError as error:

@@ -89,11 +89,12 @@ def packed_entry(holder: Entry, archive: Archive, member: Member) -> Entry:
     )
 
 
-def list_entries(root: Path, *, is_of_class: bool = True) -> list[Entry]:
+def list_entries(root: Path, *, is_of_class: bool = True, skip: Path | None = None) -> list[Entry]:
     """Return all files below `root`, which may be a folder, an archive or a single notebook.
 
     Args:
         is_of_class: leave folders that hold everything out of the names, as archives have them.
+        skip: a folder below that is not looked into.
 
     Raises:
         ConfigError: there is nothing there.
@@ -101,7 +102,7 @@ def list_entries(root: Path, *, is_of_class: bool = True) -> list[Entry]:
     if not root.exists():
         raise ConfigError(f"there is no folder {root}", hint="give the folder with what students handed in")
     if root.is_dir():
-        found = list(_walk(root, "", 0))
+        found = list(_walk(root.resolve(), "", 0, skip.resolve() if skip else None))
     else:
         facts = root.stat()
         found = [Entry(root.name, root.name, root, facts.st_size, facts.st_mtime)]
@@ -114,7 +115,7 @@ def list_entries(root: Path, *, is_of_class: bool = True) -> list[Entry]:
     return entries
 
 
-def _walk(folder: Path, prefix: str, depth: int) -> Iterator[Entry]:
+def _walk(folder: Path, prefix: str, depth: int, skip: Path | None) -> Iterator[Entry]:
     try:
         with os.scandir(folder) as scanned:
             children = sorted(scanned, key=lambda child: child.name)
@@ -130,8 +131,8 @@ def _walk(folder: Path, prefix: str, depth: int) -> Iterator[Entry]:
         place = Path(child.path)
         problem = _problem(child)
         if not problem and child.is_dir(follow_symlinks=False):
-            if depth < _DEPTH and not IGNORED.search(child.name):
-                yield from _walk(place, path + "/", depth + 1)
+            if depth < _DEPTH and place != skip and not IGNORED.search(child.name):
+                yield from _walk(place, path + "/", depth + 1, skip)
             continue
         facts = child.stat(follow_symlinks=False)
         yield Entry(path, path, place, facts.st_size, facts.st_mtime, problem)

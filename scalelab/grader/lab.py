@@ -86,6 +86,11 @@ class GradedLab:
             )
         return cls(folder.name, found)
 
+    @property
+    def folder(self) -> Path:
+        """Return the folder of what students have."""
+        return self.files["checks.py"].parent
+
     @functools.cached_property
     def sha256(self) -> str:
         """Return the hash of all that decides points: the lab's files and ScaleLab's version."""
@@ -104,7 +109,7 @@ class GradedLab:
         Raises:
             LabFileError: a checks file is broken, or a hidden check has the name of a visible one.
         """
-        visible = load_checks(self.files["checks.py"].parent)
+        visible = load_checks(self.folder)
         path = self.files.get("hidden_checks.py")
         hidden = load_checks(path.parent, file=path.name) if path else {}
         for name in sorted(set(visible) & set(hidden)):

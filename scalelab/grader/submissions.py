@@ -81,7 +81,9 @@ class Submission:
             raise Refused(f"it cannot be read: {error.strerror or error}") from None
 
 
-def discover(folder: Path, *, pattern: str | None = None, lab: str = "") -> list[Submission]:
+def discover(
+    folder: Path, *, pattern: str | None = None, lab: str = "", skip: Path | None = None
+) -> list[Submission]:
     """Return one submission for each student, by name.
 
     Args:
@@ -89,12 +91,13 @@ def discover(folder: Path, *, pattern: str | None = None, lab: str = "") -> list
             (`naming.RULES`); or an archive with any of these; or one notebook.
         pattern: for other names, ``{student}_{lab}.ipynb``; what does not fit is refused by a row of its own.
         lab: the lab's slug: of several notebooks or folders of a student, the one named like it counts.
+        skip: a folder inside that holds no submissions: results, for example.
 
     Raises:
         ConfigError: there is no such folder, nothing in it, or a wrong pattern.
     """
     expression = compile_pattern(pattern) if pattern else None
-    entries = list_entries(Path(folder), is_of_class=pattern is None)
+    entries = list_entries(Path(folder), is_of_class=pattern is None, skip=skip)
     owned = [(entry, find_owner(entry.name, pattern=expression)) for entry in entries]
     if pattern is None and any(owner is not None and owner.lab for _, owner in owned):
         owned = [(entry, owner) for entry, owner in owned if owner is not None and owner.lab]
