@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 from scalelab.grader.remote import RemoteAnswers
 from scalelab.grader.wire import Channel
 
 _WARM = """
-import os, signal, socket, sys
+import json, os, signal, socket, sys
 from scalelab.grader import learner
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-shell = learner.prepare(["import math", "import numpy as np"])
+shell = learner.prepare(json.loads(sys.argv[2]))
 control = socket.socket(fileno=int(sys.argv[1]))
 while True:
     message, handles, _, _ = socket.recv_fds(control, 1, 1)
@@ -34,11 +36,11 @@ while True:
 class Forks:
     """A warm process; `learner` gives the judge's end of a fork of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *setup_cells: str) -> None:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _WARM, str(theirs.fileno())],
+                [sys.executable, "-c", _WARM, str(theirs.fileno()), json.dumps(setup_cells)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -65,9 +67,7 @@ class Forks:
     @contextlib.contextmanager
     def learner(self, *cells: str, inside: str = "") -> Iterator[RemoteAnswers]:
         """Fork a learner process that has run some cells."""
-        import time
-
         with self.channel() as channel:
             answers = RemoteAnswers(channel, inside_source=inside)
-            answers.notes = answers.run(cells, cell_s=5, deadline=time.monotonic() + 60)  # type: ignore[attr-defined]
+            answers.run(cells, cell_s=5, deadline=time.monotonic() + 60)
             yield answers
