@@ -166,7 +166,8 @@ def table(rows: Sequence[Mapping[str, Any]], *, caption: str = "") -> str:
         for row in rows
     ]
     return (
-        "<div style='overflow-x:auto'><table style='border-collapse:collapse;font-size:13px;color:inherit'>"
+        "<div style='overflow-x:auto;overflow-wrap:normal'>"  # a narrow column must not break its words
+        "<table style='border-collapse:collapse;font-size:13px;color:inherit'>"
         + (f"<caption style='text-align:left'>{escape(caption)}</caption>" if caption else "")
         + f"<thead><tr>{head}</tr></thead><tbody>"
         + "".join(f"<tr style='background:none'>{line}</tr>" for line in lines)

@@ -98,7 +98,7 @@ class Lab:
             seed: draws the inputs of an earlier run again, as its card says; without it they are fresh.
 
         Raises:
-            ConfigError: there is no such task.
+            ConfigError: there is no such task, or the seed is none.
             CheckNotPassed: strict, and the answer failed, crashed or is missing (not if it is inconclusive:
                 a noisy machine is nobody's mistake).
         """
@@ -106,6 +106,8 @@ class Lab:
         before = self.ledger.read(lab=self.slug, kind="check", name=name)
         was_passed = any(event.facts.get("points") for event in before)
         answers = Answers(self.namespace)
+        if seed is not None and not (isinstance(seed, int) and seed >= 0):
+            raise ConfigError(f"a seed of {seed!r} is none", hint="a whole number from 0, as a card shows it")
         if seed is None:
             seed = draw_seed(lab=self.slug, check=name, attempt=len(before) + 1)
         result = run_check(check, answers, seed=seed)

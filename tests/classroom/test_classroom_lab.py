@@ -256,6 +256,9 @@ def test_a_card_says_how_to_see_the_same_inputs_again(lab):
     assert f'lab.check("weights", seed={first.seed})' in html.unescape(first._repr_html_())
     again = lab.check("weights", seed=first.seed)
     assert (again.message, again.seed) == (first.message, first.seed)
+    for odd in ("7", -1, 0.5):
+        with pytest.raises(ConfigError, match="as a card shows it"):
+            lab.check("weights", seed=odd)
 
 
 @pytest.mark.parametrize(
