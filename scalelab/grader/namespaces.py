@@ -35,7 +35,8 @@ _SYSTEM = (
     "/sys/devices/system",
 )
 _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "mime.types", "fonts")
-_DEVICES = ("null", "zero", "full", "random", "urandom")
+_TERMINALS = 16
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _WRITTEN = {
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
@@ -80,6 +81,7 @@ def enter_room(disk_bytes: int, owner: int | None) -> None:
     """Give the calling process, the first of a new process space, everything else of its own."""
     kernel.unshare(kernel.NEWNS | kernel.NEWNET | kernel.NEWIPC | kernel.NEWUTS)
     kernel.mount("proc", "/proc", "proc", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
+    _mount_terminals()
     _mount_room(disk_bytes, owner)
     kernel.bring_up_loopback()
 
@@ -198,15 +200,17 @@ def _build_root(shown: Sequence[tuple[str, str]]) -> None:
         "/tmp": f"{ROOM}/tmp",
         "/dev/shm": f"{ROOM}/shm",
         "/dev/fd": "/proc/self/fd",
+        "/dev/ptmx": "pts/ptmx",
     }.items():
         if not os.path.lexists(path):
             os.symlink(target, path)
     for path, text in _WRITTEN.items():
         Path(f"/{path}").parent.mkdir(exist_ok=True)
         Path(f"/{path}").write_text(text)
-    for folder in ("/proc", ROOM, SETUP):
+    for folder in ("/proc", "/dev/pts", ROOM, SETUP):
         os.mkdir(folder)
     kernel.mount("proc", "/proc", "proc", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
+    _mount_terminals()
     kernel.unmount("/.outside")
     os.rmdir("/.outside")
 
@@ -220,6 +224,11 @@ def _bind(source: str, target: str) -> None:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         Path(target).touch()
     kernel.mount(source, target, flags=kernel.BIND | kernel.RECURSIVE)
+
+
+def _mount_terminals() -> None:
+    options = f"ptmxmode=666,max={_TERMINALS}"
+    kernel.mount("devpts", "/dev/pts", "devpts", kernel.NOSUID | kernel.NOEXEC, options)
 
 
 def _mount_room(disk_bytes: int, owner: int | None = None) -> None:

@@ -19,16 +19,9 @@ from typing import Any
 
 from scalelab.grader import confine, kernel
 from scalelab.grader.limits import Limits
+from scalelab.grader.warming import ENVIRONMENT
 
 _TICK_S = 0.05
-ENVIRONMENT = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "LANG": "C.UTF-8",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "CUDA_VISIBLE_DEVICES": "",
-}
 
 
 class Ward:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import os
 import signal
 import socket
@@ -22,6 +21,7 @@ from scalelab.grader import confine
 from scalelab.grader.frames import receive_exactly, receive_frame, send_frame
 from scalelab.grader.limits import Limits
 from scalelab.grader.wards import Ward
+from scalelab.grader.warming import named, warm_up
 
 
 def main(descriptor: int) -> None:
@@ -50,20 +50,14 @@ def _enter(plan: Mapping[str, Any]) -> Ward:
     if plan["ward"] == "namespaces":
         from scalelab.grader.namespace_ward import NamespaceWard
 
-        return NamespaceWard(limits, plan["python"], plan["visible"], plan["other_processes"])
+        return NamespaceWard(limits, plan["python"], plan["visible"])
     from scalelab.grader.group_ward import GroupWard
 
     return GroupWard(limits, plan["visible"], plan["folder"])
 
 
 def _warm_up(plan: Mapping[str, Any]) -> Any:
-    for name in plan["preload"]:
-        module = importlib.import_module(name)
-        if name == "torch":
-            module.set_num_threads(1)
-    shell = None
-    if plan["shell"]:
-        shell = _named(plan["shell"])(plan["setup_cells"])
+    shell = warm_up(plan)
     threads = confine.thread_count()
     if threads > 1:
         names = ", ".join(thread.name for thread in threading.enumerate()[1:]) or "of a library"
@@ -143,7 +137,7 @@ def _become_learner(
                 os.dup2(nowhere, standard)
             _close_all_but(0, 1, 2, channel.fileno(), confess)
             ward.become_learner(files)
-            entry = _named(request["entry"])
+            entry = named(request["entry"])
         except BaseException as error:
             os.write(confess, f"{type(error).__name__}: {error}".encode())
             raise
@@ -161,8 +155,3 @@ def _close_all_but(*keep: int) -> None:
         if descriptor > start:
             os.closerange(start, descriptor)
         start = descriptor + 1
-
-
-def _named(text: str) -> Any:
-    module, _, name = text.partition(":")
-    return getattr(importlib.import_module(module), name)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from scalelab.grader.limits import MIB, Limits
 from scalelab.grader.sandbox import Learner, WarmProcess
@@ -24,6 +25,14 @@ SMALL = Limits(
     open_files=64,
 )
 AS_ROOT = sys.platform == "linux" and os.getuid() == 0
+HAS_NAMESPACES = (
+    sys.platform == "linux"
+    and subprocess.run(
+        ["unshare", "-Urmpf", "--mount-proc", "true"], capture_output=True, check=False
+    ).returncode
+    == 0
+)
+in_namespaces = pytest.mark.skipif(not HAS_NAMESPACES, reason="only on Linux with namespaces switched on")
 _OUTSIDE = """
 import json, sys
 names = json.load(sys.stdin)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 from ordinary_user import run_as_ordinary_user
-from sandboxes import AS_ROOT, ask, ask_outside, warm_process
+from sandboxes import AS_ROOT, ask, ask_outside, in_namespaces, warm_process
 
 from scalelab.grader import probe
 from scalelab.grader.sandbox import WarmProcess
 from scalelab.grader.wire import Closed
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux: namespaces")
+pytestmark = in_namespaces
 CANARY = "CANARY-9b1f"
 
 
@@ -298,7 +298,7 @@ result = [line.split()[1] for line in status.splitlines() if line.startswith(wan
 @pytest.mark.slow
 @pytest.mark.skipif(not AS_ROOT, reason="only on a run as root: an ordinary user's run is this one")
 def test_all_of_this_holds_for_an_ordinary_user():
-    names = ("isolation", "sandbox_limits", "zygote")
+    names = ("isolation", "sandbox", "sandbox_limits", "zygote")
     tests = [str(Path(__file__).with_name(f"test_grader_{name}.py")) for name in names]
     done = run_as_ordinary_user("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, timeout_s=280)
     assert done.returncode == 0, done.stdout[-4000:]

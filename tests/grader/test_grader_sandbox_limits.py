@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from sandboxes import SMALL, ask, processes_below, wait_until, warm_process
+from sandboxes import SMALL, ask, in_namespaces, processes_below, wait_until, warm_process
 
 from scalelab.grader.limits import MIB
 from scalelab.grader.sandbox import Learner, WarmProcess
 from scalelab.grader.wire import Closed
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux: namespaces")
+pytestmark = in_namespaces
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sandboxes import ask, is_alive, processes_below, wait_until, warm_process
+from sandboxes import ask, in_namespaces, is_alive, processes_below, wait_until, warm_process
 
 from scalelab.core.errors import ConfigError, RunFailed
 from scalelab.grader.sandbox import WarmProcess
 from scalelab.grader.wire import Closed
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux: namespaces")
+pytestmark = in_namespaces
 SETUP = """
 import json, mmap, multiprocessing
 shared = mmap.mmap(-1, 4096)
