@@ -36,26 +36,36 @@ class Person:
     @property
     def id(self) -> str:
         """What to call this person by: the first of `KEYS` that is known."""
-        return next(filter(None, (key(self) for key in KEYS)), "")
+        return next(filter(None, (of_person(self) for of_person, _ in KEYS)), "")
 
 
 def _letters(text: str) -> str:
     return "".join(sign for sign in text if sign.isalnum())
 
 
-KEYS: tuple[Callable[[Person], str], ...] = (
-    lambda person: person.student,
-    lambda person: person.login,
-    lambda person: person.sis_id,
-    lambda person: person.canvas_id,
-    lambda person: person.email,
-    lambda person: person.email.split("@")[0],
-    lambda person: person.full_name,
-    # as Canvas names the files of a bulk download: "Rao, Mira" is raomira
-    lambda person: _letters(person.last_name + person.first_name or person.name),
-)
-"""what a submission may call a person by, the strongest first"""
+def _number(student: str) -> str:
+    """Return the number that Canvas puts behind a name: ``raomira_77`` is user 77."""
+    return student.rpartition("_")[2]
 
+
+def _name(student: str) -> str:
+    """Return the name before the number that Canvas and Moodle put behind it: ``Mira Rao_12345``."""
+    name, _, number = student.rpartition("_")
+    return name if name and number.isdecimal() else student
+
+
+KEYS: tuple[tuple[Callable[[Person], str], Callable[[str], str]], ...] = (
+    (lambda person: person.student, str),
+    (lambda person: person.login, str),
+    (lambda person: person.sis_id, str),
+    (lambda person: person.canvas_id, _number),
+    (lambda person: person.email, str),
+    (lambda person: person.email.split("@")[0], str),
+    (lambda person: person.full_name, _name),
+    # as Canvas names the files of a bulk download: "Rao, Mira" is raomira
+    (lambda person: _letters(person.last_name + person.first_name or person.name), _name),
+)
+"""by what a person is known, and what of a submission's id says it; the strongest first"""
 
 # columns of a roster, in small letters -> the field they fill. Sources: Canvas's gradebook export
 # (lib/gradebook_importer.rb of instructure/canvas-lms), Moodle's user fields (docs.moodle.org, "Grade export"
@@ -142,13 +152,14 @@ def match(students: Iterable[str], people: Iterable[Person]) -> Match:
     waiting, listed = list(students), tuple(people)
     found: dict[str, Person] = {}
     free = set(range(len(listed)))
-    for key_of in KEYS:
+    for of_person, of_student in KEYS:
         owners: dict[str, list[int]] = {}
         for number in free:
-            if key := key_of(listed[number]).casefold():
+            if key := of_person(listed[number]).casefold():
                 owners.setdefault(key, []).append(number)
         for student in list(waiting):
-            if len(numbers := owners.get(student.strip().casefold(), [])) == 1 and numbers[0] in free:
+            numbers = owners.get(of_student(student).strip().casefold(), [])
+            if len(numbers) == 1 and numbers[0] in free:
                 found[student] = listed[numbers[0]]
                 free.discard(numbers[0])
                 waiting.remove(student)

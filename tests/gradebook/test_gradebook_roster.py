@@ -25,8 +25,8 @@ def roster(tmp_path: Path, text: str):
     ("text", "students"),
     [
         (OWN, ["mira", "MIRA", "mira.rao@uni.in", "mira.rao", "Mira Rao"]),
-        (CANVAS, ["mira", "S1", "77", "raomira", "Mira Rao"]),
-        (MOODLE, ["mira", "s1", "mira@uni.in", "Mira Rao", "raomira"]),
+        (CANVAS, ["mira", "S1", "77", "raomira", "Mira Rao", "raomira_77", "someoneelse_77"]),
+        (MOODLE, ["mira", "s1", "mira@uni.in", "Mira Rao", "raomira", "Mira Rao_12345"]),
         (NBGRADER, ["mira", "mira@uni.in"]),
     ],
     ids=["own", "canvas", "moodle", "nbgrader"],
