@@ -11,7 +11,7 @@ from scalelab.classroom.predictions import CONFIDENCE, Prediction
 
 REACH = 3.0
 """the plot ends at this many half-widths; what lies beyond stands at its edge"""
-_WIDTH, _LEFT, _RIGHT, _STEP = 560, 16, 16, 13
+_WIDTH, _LEFT, _RIGHT, _STEP = 400, 16, 16, 13
 
 
 def calibration_line(predictions: Iterable[Prediction]) -> str:
@@ -84,7 +84,7 @@ def _svg(done: Sequence[Prediction], words: str) -> str:
 
 def _text(x: float, y: float, anchor: str, words: str) -> str:
     return (
-        f"<text x='{x:.0f}' y='{y}' text-anchor='{anchor}' font-size='12' fill='currentColor'>{words}</text>"
+        f"<text x='{x:.0f}' y='{y}' text-anchor='{anchor}' font-size='13' fill='currentColor'>{words}</text>"
     )
 
 
@@ -107,7 +107,7 @@ def _x(position: float) -> float:
 def _rows(predictions: Iterable[Prediction]) -> list[dict[str, object]]:
     return [
         {
-            "lab": each.lab,
+            "lab": each.lab.partition("_")[0],  # its number: the table must fit a narrow window
             "prediction": each.name,
             "low": each.low,
             "guess": each.guess,

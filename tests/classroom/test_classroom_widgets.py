@@ -84,7 +84,7 @@ def test_the_plot_has_a_mark_for_every_measured_prediction_with_words_and_data()
     assert "role='img'" in html
     assert html.count("<tr") == 6
     edges = sorted(float(x) for x in re.findall(r"d='M([\d.]+)", html))
-    assert edges == [16, 544]
+    assert edges == [16, 384]
 
 
 def test_names_in_the_plot_are_no_markup():
