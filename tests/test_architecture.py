@@ -33,6 +33,13 @@ ALLOWED: dict[str, set[str]] = {
     "classroom": {"core", "grading"},
     "grader": {"core", "grading"},
     "gradebook": {"core", "grading"},
+    "course": {
+        "core",
+        "grading",
+        "classroom",
+        "grader",
+        "gradebook",
+    },  # a term: from the lab to the gradebook
     # below all
     "core": set(),
 }

@@ -44,12 +44,19 @@ class Hearing:
     """The judging of one submission; a context, at whose end no process is left."""
 
     def __init__(
-        self, warm: WarmProcess, lab: GradedLab, cells: Sequence[CodeCell], handed: Handed, *, key: str
+        self,
+        warm: WarmProcess,
+        lab: GradedLab,
+        cells: Sequence[CodeCell],
+        handed: Handed,
+        *,
+        key: str,
+        variant_key: str,
     ):
         self._warm, self._lab, self._handed, self._key = warm, lab, handed, key
         self._variant = Variant(lab=lab.slug)
-        if key and lab.has_variants:
-            self._variant = student_variant(key, student=handed.student, lab=lab.slug)
+        if variant_key and lab.has_variants:
+            self._variant = student_variant(variant_key, student=handed.student, lab=lab.slug)
         self._cells = list(cells)
         self._troubles: dict[int, str] = {}
         self._left_out: dict[int, str] = {}

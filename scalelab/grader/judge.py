@@ -34,15 +34,24 @@ class Judge:
     Args:
         limits: of what one submission may take.
         require_sandbox: refuse to work with less than all layers of isolation.
-        key: the course's secret: with it every student has inputs of their own, the same at every run.
+        key: a secret: with it every student has inputs of their own, the same at every run.
+        has_variants: the key is the course's, and students hold the variants that it gives; else they all
+            have the common one.
     """
 
     def __init__(
-        self, lab: GradedLab, *, limits: Limits | None = None, require_sandbox: bool = False, key: str = ""
+        self,
+        lab: GradedLab,
+        *,
+        limits: Limits | None = None,
+        require_sandbox: bool = False,
+        key: str = "",
+        has_variants: bool = True,
     ):
         self.lab = lab
         self.limits = limits or Limits()
         self.key = key
+        self.variant_key = key if has_variants else ""
         self._require_sandbox = require_sandbox
         self._warm: WarmProcess | None = None
 
@@ -133,7 +142,8 @@ class Judge:
         }
 
     def _run(self, handed: Handed, cells: Sequence[CodeCell]) -> Hearing:
-        with Hearing(self.warm, self.lab, cells, handed, key=self.key) as hearing:
+        keys = {"key": self.key, "variant_key": self.variant_key}
+        with Hearing(self.warm, self.lab, cells, handed, **keys) as hearing:
             hearing.run()
         return hearing
 

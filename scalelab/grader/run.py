@@ -91,7 +91,8 @@ def run_grading(
         executor: ``dask://HOST:PORT``, or empty for this machine.
         only: students; their submissions are judged again even if nothing has changed.
         due: what was handed in later is marked.
-        key_file: holds the course's secret; without it, one is made and kept in `out`.
+        key_file: holds the course's secret, from which students have their variants; without it, all have
+            the common one, and a secret for hidden inputs is made and kept in `out`.
 
     Raises:
         ConfigError: a folder, pattern, student or address is wrong, or another run uses `out`.
@@ -105,7 +106,11 @@ def run_grading(
             hint = did_you_mean(name, [each.student for each in found])
             raise ConfigError(f"there is no submission of {name!r} in {submissions}", hint=hint)
         plan = plan_for(
-            lab.folder, limits=limits, require_sandbox=require_sandbox, key=_read_key(out, key_file)
+            lab.folder,
+            limits=limits,
+            require_sandbox=require_sandbox,
+            key=_read_key(out, key_file),
+            has_variants=key_file is not None,
         )
         known = KnownRows(out / RESULTS, lab=lab.slug)
         with open_executor(executor, jobs=jobs) as opened:

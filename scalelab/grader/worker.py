@@ -43,7 +43,12 @@ class NoJudge(ScalelabError):
 
 
 def plan_for(
-    folder: Path, *, limits: Limits | None = None, require_sandbox: bool = False, key: str = ""
+    folder: Path,
+    *,
+    limits: Limits | None = None,
+    require_sandbox: bool = False,
+    key: str = "",
+    has_variants: bool = True,
 ) -> dict[str, Any]:
     """Return what a judge's process is told at its start, as plain data."""
     return {
@@ -51,6 +56,7 @@ def plan_for(
         "limits": asdict(limits or Limits()),
         "require_sandbox": require_sandbox,
         "key": key,
+        "has_variants": has_variants,
     }
 
 
@@ -179,6 +185,7 @@ def main() -> None:
                         limits=Limits(**plan["limits"]),
                         require_sandbox=plan["require_sandbox"],
                         key=plan["key"],
+                        has_variants=plan["has_variants"],
                     )
                 answer: dict[str, Any] = {"row": judge.grade(Handed.from_plain(request)).to_json()}
             except ScalelabError as error:
