@@ -39,7 +39,9 @@ def plot_bars(
         colours: of the columns; of the bars where there is one column and a colour for each row.
     """
     figure = _empty(title, x_title or x, y_title, has_legend=len(y) > 1 or bool(line_text))
+    figure.update_xaxes(showgrid=False, type="category")
     names = [str(row[x]) for row in rows]
+    top = max((row[column] for row in rows for column in y), default=0)
     for place, column in enumerate(y):
         is_each = len(y) == 1 and len(colours) == len(rows)
         heights = [row[column] for row in rows]
@@ -49,11 +51,10 @@ def plot_bars(
             name=column,
             showlegend=not is_each,
             marker_color=list(colours) if is_each else colours[place % len(colours)],
-            text=[f"{height:.3g}" for height in heights],
-            textposition="auto",  # in the bar, and above where there is no room
+            text=[f"{height:.3g}" if height > top / 10 else "" for height in heights],  # where there is room
+            textposition="inside",
             insidetextanchor="middle",
             insidetextfont_color="#111111",
-            cliponaxis=False,
         )
     if line_at is not None:
         dashes = {"dash": "dash", "color": INK}

@@ -471,12 +471,13 @@ lab.explain("residual", "")
 # %% tags=["solution-only"]
 lab.explain(
     "residual",
-    "The bell curve knows only the usual spread: where that is small it expects almost nothing, "
-    "and where neighbours slow many calls it takes them for noise that more runs average out. What "
-    "decides is the call that was interrupted: with more runs each such call weighs less, but there "
-    "are more of them. The second model lets bad calls come alone. Where they come in clusters, "
-    "fewer tests hold one than it expects; where two middling ones meet in one test, they do "
-    "together what it asks of a single one, and more tests are lost.",
+    "The bell curve knows only the usual spread: where that is small it expects almost "
+    "nothing, and where neighbours slow many calls it takes them for noise that more runs "
+    "average out. What decides is the call that was interrupted: with more runs each such "
+    "call weighs less, but there are more of them. The second model lets bad calls come "
+    "alone. Where they come in clusters, fewer tests hold one than it expects; where two "
+    "middling ones meet in one test, they do together what it asks of a single one, and "
+    "more tests are lost.",
 )
 
 # %% [markdown]

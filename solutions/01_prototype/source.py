@@ -501,6 +501,7 @@ def next_week():
         table[:-1],
         "what",
         ["PIN codes right [%]"],
+        title="The same cells, and a module of them",
         x_title=" ",
         y_title="PIN codes right [%]",
         line_at=100 * truth,
@@ -577,9 +578,10 @@ lab.explain("residual", "...")
 # %% tags=["solution-only"]
 lab.explain(
     "residual",
-    "Errors come in company: the six digits of a photo share one lamp. p^6 of a mean is less than the mean "
-    "of the p^6, so a mixture of good and bad photos has more whole codes than its mean digit suggests. With "
-    "day and night apart hardly any residual is left. More data lifts both p; only a lamp makes them equal.",
+    "Errors come in company: the six digits of a photo share one lamp. p^6 of a mean is "
+    "less than the mean of the p^6, so a mixture of good and bad photos has more whole "
+    "codes than its mean digit suggests. With day and night apart hardly any residual is "
+    "left. More data lifts both p; only a lamp makes them equal.",
 )
 
 # %% [markdown]

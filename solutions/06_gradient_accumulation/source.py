@@ -530,11 +530,11 @@ lab.explain("residual", "")
 # %% tags=["solution-only"]
 lab.explain(
     "residual",
-    "S is an average, and a few loud photos carry much of it. A typical photo is quieter, so the median of "
-    "five batches lies below the model, and the more so the smaller the last piece is. Photos that agree "
-    "less make S larger beside the gradient, and the error grows towards the limit of pure noise. The ratio "
-    "of times rests on what backward really costs beside forward: the first block, for one, needs no "
-    "gradient of its input.",
+    "S is an average, and a few loud photos carry much of it. A typical photo is quieter, "
+    "so the median of five batches lies below the model, and the more so the smaller the "
+    "last piece is. Photos that agree less make S larger beside the gradient, and the error "
+    "grows towards the limit of pure noise. The ratio of times rests on what backward "
+    "really costs beside forward: the first block, for one, needs no gradient of its input.",
 )
 
 # %% [markdown]
