@@ -16,7 +16,7 @@ from scalelab.core.stats import Clock, Verdict, judge, paired_ratio
 from scalelab.core.units import format_seconds
 from scalelab.grading.expectations import expect, expect_close, inconclusive
 
-PAIRS = 8
+PAIRS = 6
 """before the first verdict; twice and three times as many where it is inconclusive"""
 SMALLEST_BUDGET_S = 1e-3
 """what a learner's call may take, at least: crossing the grader's pipe takes some tenths of it"""

@@ -36,7 +36,7 @@ def compare(clock, call, reference, **options):
     rng = np.random.default_rng(0)
     expect_faster(
         call, reference, lambda: (rng.normal(size=3),),
-        **{"at_least": 4, "what": "double", "code": "slow", "wrong_code": "wrong", "clock": clock, **options},
+        **{"at_least": 4, "what": "double", "code": "slow", "wrong_code": "wrong", "clock": clock, "pairs": 8, **options},
     )  # fmt: skip
 
 
