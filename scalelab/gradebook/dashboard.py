@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -80,26 +80,22 @@ def _notes(book: Classbook) -> str:
 
 
 def _misconceptions(book: Classbook) -> str:
-    counts: Counter[tuple[str, str, str]] = Counter()
+    told: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     tried: Counter[str] = Counter()
     for entry in book.entries:
         for check in entry.grade.checks if entry.grade else ():
             tried[check["name"]] += 1
             if check["code"] and check["outcome"] in (Outcome.FAILED.value, Outcome.CRASHED.value):
-                counts[check["name"], check["code"], check["meaning"]] += 1
-    if not counts:
+                looks = check["meaning"] or f"for example: {check['message']}"
+                told[check["name"], check["code"]][looks] += 1
+    if not told:
         return ""
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
+    counts = {key: looks.total() for key, looks in told.items()}
     rows = [
-        (
-            task,
-            str(count),
-            f"{100 * count / tried[task]:.0f} %",
-            code,
-            _cell(meaning) or "an error came out of the code",
-        )
-        for (task, code, meaning), count in ranked
-    ]
+        (task, str(count), f"{100 * count / tried[task]:.0f} %", code,
+         _cell(min(told[task, code].most_common(), key=lambda item: (-item[1], item[0]))[0]))
+        for (task, code), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
+    ]  # fmt: skip
     return (
         "<section><h2>What to explain again</h2>"
         '<p class="lead">Wrong answers by what they look like, the most frequent first; a good begin for the '
@@ -114,7 +110,11 @@ def _misconceptions(book: Classbook) -> str:
 
 
 def _problems(book: Classbook) -> str:
-    rows = [(visible_id(e.student), e.status, _cell(e.reason)) for e in book.entries if e.status != "graded"]
+    rows = [
+        (_cell(visible_id(e.student)), e.status, _cell(e.reason))
+        for e in book.entries
+        if e.status != "graded"
+    ]
     if not rows:
         return ""
     table = html_table(("student", "status", "reason"), rows[:PROBLEMS], kind="prose labelled")
@@ -129,8 +129,8 @@ def _similar(book: Classbook) -> str:
         return ""
     pairs = similar_pairs(grades, limit=SHOWN)
     rows = [
-        (visible_id(pair.left), visible_id(pair.right), f"{100 * pair.likeness:.0f} %", str(pair.shared),
-         ", ".join(pair.tasks[:6]))
+        (_cell(visible_id(pair.left)), _cell(visible_id(pair.right)), f"{100 * pair.likeness:.0f} %",
+         str(pair.shared), ", ".join(pair.tasks[:6]))
         for pair in pairs
     ]  # fmt: skip
     table = (

@@ -157,12 +157,12 @@ def match(students: Iterable[str], people: Iterable[Person]) -> Match:
         for number in free:
             if key := of_person(listed[number]).casefold():
                 owners.setdefault(key, []).append(number)
-        for student in list(waiting):
+        for student in waiting:
             numbers = owners.get(of_student(student).strip().casefold(), [])
             if len(numbers) == 1 and numbers[0] in free:
                 found[student] = listed[numbers[0]]
                 free.discard(numbers[0])
-                waiting.remove(student)
+        waiting = [student for student in waiting if student not in found]
     return Match(found, tuple(listed[number] for number in sorted(free)), tuple(waiting))
 
 

@@ -84,7 +84,7 @@ def test_a_student_reads_what_came_back_what_it_looks_like_and_a_hint(tmp_path):
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        ("refused", "Save the notebook again"),
+        ("refused", "Your file could not be graded"),
         ("timed out", "does not come to an end"),
         ("crashed", "Restart the kernel"),
     ],
