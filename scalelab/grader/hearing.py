@@ -15,7 +15,7 @@ from scalelab.core.units import format_seconds
 from scalelab.grader.cells import CodeCell
 from scalelab.grader.handed import Handed
 from scalelab.grader.lab import GradedLab, Plan
-from scalelab.grader.remote import RemoteAnswers
+from scalelab.grader.measured import HeardAnswers
 from scalelab.grader.sandbox import Learner, WarmProcess
 from scalelab.grading.answers import Stopped
 from scalelab.grading.checks import Check, CheckResult, Outcome
@@ -61,7 +61,7 @@ class Hearing:
         self._troubles: dict[int, str] = {}
         self._left_out: dict[int, str] = {}
         self._learner: Learner | None = None
-        self._answers: RemoteAnswers | None = None
+        self._answers: HeardAnswers | None = None
         self._deadline = time.monotonic() + 2 * warm.limits.submission_s
         self.results: list[CheckResult] = []
         self.written: dict[str, str] = {}
@@ -108,7 +108,9 @@ class Hearing:
         """Start a learner process and run all cells but those that ended one before."""
         while True:
             self._learner = self._warm.learner(self._files())
-            self._answers = RemoteAnswers(self._learner.channel, inside_source=self._lab.inside_source)
+            self._answers = HeardAnswers(
+                self._learner.channel, warm=self._warm, inside_source=self._lab.inside_source
+            )
             self._answers.variant = self._variant
             ended = self._run_cells()
             if ended is None:

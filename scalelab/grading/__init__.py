@@ -20,6 +20,7 @@ __all__ = [
     "expect_faster",
     "expect_length",
     "expect_raises",
+    "expect_ratio",
     "expect_type",
     "inconclusive",
     "load_checks",
@@ -42,7 +43,7 @@ __getattr__ = export(
         "loading": ["load_checks"],
         "running": ["run_check"],
         "seeds": ["draw_seed"],
-        "speed": ["expect_faster"],
+        "speed": ["expect_faster", "expect_ratio"],
         "trials": ["Task", "attempt"],
     },
 )

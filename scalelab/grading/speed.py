@@ -7,8 +7,9 @@ crosses a pipe, whose time counts against the learner: draw inputs that keep the
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scalelab.core.errors import LabFileError
@@ -73,17 +74,42 @@ def expect_faster(
                 f"{what}: the reference takes {format_seconds(min(reference_s))}, too short to time",
                 hint=f"draw larger inputs: it should take {format_seconds(2 * at_least * SMALLEST_BUDGET_S)}",
             )
-        ratio = paired_ratio(reference_s, call_s).ratio
-        verdict = judge(ratio, at_least=at_least)
+        verdict = _judged(reference_s, call_s, at_least)
         if verdict is not Verdict.INCONCLUSIVE:
             break
-    else:
+    expect_ratio(reference_s, call_s, at_least=at_least, what=what, code=code, meaning=meaning)
+
+
+def expect_ratio(
+    reference_s: Sequence[float],
+    found_s: Sequence[float],
+    *,
+    at_least: float,
+    what: str,
+    code: str,
+    meaning: str = "",
+) -> None:
+    """Fail unless the reference took `at_least` so many times as long, pair by pair.
+
+    Args:
+        reference_s, found_s: seconds of both sides of each pair, taken in turn: by `answers.apart`, say.
+        what: names what was measured in the sentence.
+    """
+    is_pairs = 0 < len(reference_s) == len(found_s)
+    if not is_pairs or not all(0 < each < math.inf for each in (*reference_s, *found_s)):
+        inconclusive(f"there are no times of {what} to judge by")
+    verdict, ratio = _judged(reference_s, found_s, at_least), paired_ratio(reference_s, found_s).ratio
+    if verdict is Verdict.INCONCLUSIVE:
         inconclusive(
             f"{what} is {ratio} times as fast as the reference, wanted {at_least:g}: too noisy to tell"
         )
     times = f"about {ratio.median:.0f} times as fast as" if ratio.median >= 0.75 else "slower than"
     told = f"{what} is {times} the reference, wanted at least {at_least:g} times"
     expect(verdict is Verdict.PASS, told, code=code, meaning=meaning)
+
+
+def _judged(reference_s: Sequence[float], found_s: Sequence[float], at_least: float) -> Verdict:
+    return judge(paired_ratio(reference_s, found_s).ratio, at_least=at_least)
 
 
 def _timed(call: Callable[..., Any], inputs: tuple[Any, ...], clock: Clock) -> tuple[Any, float]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scalelab.core.errors import LabFileError
-from scalelab.grading import expect_faster
+from scalelab.grading import expect_faster, expect_ratio
 from scalelab.grading.expectations import ExpectationFailed, Inconclusive
 
 
@@ -36,7 +36,8 @@ def compare(clock, call, reference, **options):
     rng = np.random.default_rng(0)
     expect_faster(
         call, reference, lambda: (rng.normal(size=3),),
-        **{"at_least": 4, "what": "double", "code": "slow", "wrong_code": "wrong", "clock": clock, "pairs": 8, **options},
+        **{"at_least": 4, "what": "double", "code": "slow", "wrong_code": "wrong", "pairs": 8, **options},
+        clock=clock,
     )  # fmt: skip
 
 
@@ -86,6 +87,22 @@ def test_a_reference_too_fast_to_be_timed_is_the_authors_mistake():
     clock = Time()
     with pytest.raises(LabFileError, match="too short to time"):
         compare(clock, clock.taking(0.0001), clock.taking(0.001))
+
+
+def test_times_that_were_taken_elsewhere_are_judged_alike():
+    expect_ratio([4.4, 4.2, 4.4, 4.3, 4.2, 4.5], [1.0] * 6, at_least=4, what="the model", code="slow")
+    with pytest.raises(ExpectationFailed, match="the model is slower than the reference"):
+        expect_ratio([0.5] * 6, [1.0] * 6, at_least=4, what="the model", code="slow")
+    with pytest.raises(Inconclusive):
+        expect_ratio([3, 5, 3, 5, 3, 5], [1.0] * 6, at_least=4, what="the model", code="slow")
+
+
+@pytest.mark.parametrize(
+    ("a_s", "b_s"), [([], []), ([1.0], [1.0, 2.0]), ([1.0] * 6, [0.0] * 6), ([-1.0] * 6, [1.0] * 6)]
+)
+def test_times_that_are_none_are_no_verdict(a_s, b_s):
+    with pytest.raises(Inconclusive, match="no times"):
+        expect_ratio(a_s, b_s, at_least=4, what="the model", code="slow")
 
 
 def test_who_comes_first_changes_from_pair_to_pair():
