@@ -50,6 +50,12 @@ def set_limits(limits: Limits, *, process_count: int) -> None:
             resource.setrlimit(kind, (value, value))
 
 
+def be_first_to_go() -> None:
+    """Where the whole machine runs out of memory, let the kernel end this process before any other."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def memory_of(pids: list[int], *, enough: int) -> int:
     """Return the memory of some processes [bytes], pages that they share counted once where that matters.
 
@@ -119,7 +125,7 @@ def is_ending(pid: int) -> bool:
 
 
 def count_processes_of_user() -> int:
-    """Return the processes and threads of this user on the whole machine."""
+    """Return the processes and threads of this user on the whole machine, as a limit may count them."""
     import psutil
 
     mine = os.getuid()
@@ -146,6 +152,12 @@ def _mapped() -> tuple[int, int]:
 
 
 def _resident(pid: int) -> int:
+    if sys.platform != "linux":
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            return int(psutil.Process(pid).memory_info().rss)
+        return 0
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
     except (OSError, IndexError):
@@ -153,6 +165,8 @@ def _resident(pid: int) -> int:
 
 
 def _share(pid: int) -> int:
+    if sys.platform != "linux":
+        return _resident(pid)
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

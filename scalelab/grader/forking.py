@@ -52,6 +52,7 @@ class ForkingHost:
         self._folder = ""
         if ward == "namespaces":
             plan["python"] = namespaces.python_paths(plan["preload"])
+            plan["other_processes"] = namespaces.counted_outside()
         else:
             plan["folder"] = self._folder = own_folder()
         self._control, theirs = socket.socketpair()

@@ -17,10 +17,11 @@ from scalelab.grader.wards import Ward
 class NamespaceWard(Ward):
     """The supervisor is pid 1 of a process space, and its end is the end of all in it."""
 
-    def __init__(self, limits: Limits, python: list[str], visible: list[str]):
+    def __init__(self, limits: Limits, python: list[str], visible: list[str], other_processes: int):
         namespaces.enter([*python, *visible], setup_bytes=limits.disk_bytes)
         super().__init__(limits, visible, namespaces.WORK, namespaces.first_user())
         self.setup_folder = namespaces.SETUP
+        self.other_processes = other_processes
         self.process_space = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def fork(self, number: int, alive: int) -> int:
@@ -32,7 +33,7 @@ class NamespaceWard(Ward):
         elif self.first_user is not None:
             self.user = self.first_user + number % namespaces.USERS
         else:  # the only user here: the kernel counts the warm process, all supervisors and learners as one's
-            self.process_count = 2 + alive * (1 + self.limits.processes)
+            self.process_count = self.other_processes + 2 + alive * (1 + self.limits.processes)
         return pid
 
     def enter_room(self) -> None:

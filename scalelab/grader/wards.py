@@ -125,6 +125,7 @@ class Ward:
         os.environ.clear()
         os.environ.update({**ENVIRONMENT, **homes})
         os.umask(0o077)
+        confine.be_first_to_go()
         os.chdir(self.folder)
         confine.copy_files(self.setup_folder, self.folder)
         confine.write_files(self.folder, files)

@@ -50,7 +50,7 @@ def _enter(plan: Mapping[str, Any]) -> Ward:
     if plan["ward"] == "namespaces":
         from scalelab.grader.namespace_ward import NamespaceWard
 
-        return NamespaceWard(limits, plan["python"], plan["visible"])
+        return NamespaceWard(limits, plan["python"], plan["visible"], plan["other_processes"])
     from scalelab.grader.group_ward import GroupWard
 
     return GroupWard(limits, plan["visible"], plan["folder"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from ordinary_user import ROOT
 from sandboxes import AS_ROOT, HAS_NAMESPACES, SMALL, ask, is_alive, wait_until, warm_process
 
 from scalelab.core.errors import ConfigError
@@ -207,3 +210,29 @@ result["cores"] = os.cpu_count() > 0
             "home": True,
             "cores": True,
         }
+
+
+WITHOUT_UNIX = """
+import os, psutil, shutil, subprocess, sys, tempfile  # these know the system that they run on
+sys.platform = "win32"
+for name in ("resource", "fcntl", "termios", "tty", "pty", "pwd", "grp"): sys.modules[name] = None
+for name in ("fork", "getuid", "setsid", "wait4", "pidfd_open", "sysconf"): delattr(os, name)
+sys.path.insert(0, "tests/grader")
+from scalelab.grader.sandbox import WarmProcess
+with WarmProcess(shell="attacker:warm", serve="attacker:attack", import_paths=["tests/grader"]) as warm:
+    with warm.learner({"a.txt": b"a"}) as learner:
+        learner.channel.send({"source": "result = open('a.txt').read()"})
+        print(learner.channel.receive(), learner.ended, warm.pid)
+"""
+
+
+def test_the_judge_needs_nothing_that_only_unix_has():
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_UNIX],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "{'result': 'a'} killed None\n", done.stderr
