@@ -12,7 +12,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def gradebook() -> None:
-    """Make tables, feedback pages and a class dashboard from graded submissions."""
+    """Make tables, feedback pages and a class dashboard of results."""
 
 
 @gradebook.command()
@@ -51,7 +51,7 @@ def write(out: Path, roster: Path | None, rubric: Path | None, title: str, colum
     "--overwrite", is_flag=True, help="Let marks of TABLE count that were replaced since it was written."
 )
 def marks(out: Path, table: Path, overwrite: bool) -> None:
-    """Take the marks of a filled written.csv (TABLE), and write everything in OUT anew."""
+    """Take the marks of a filled TABLE (written.csv), and write all anew."""
     from scalelab.gradebook import merge_marks, write_gradebook
 
     merged = merge_marks(out, table, overwrite=overwrite)
