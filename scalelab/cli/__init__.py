@@ -18,7 +18,7 @@ from scalelab.core.errors import ScalelabError, did_you_mean
 
 COMMANDS = (
     "doctor", "demo", "lab", "data", "train", "serve", "load", "bench", "cost", "author", "grade",
-    "gradebook",
+    "gradebook", "course",
 )  # fmt: skip
 """in the order of the road; ``scalelab/cli/NAME.py`` holds ``NAME``, a click command or group"""
 

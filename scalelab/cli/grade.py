@@ -65,11 +65,9 @@ def grade(
         due=_read_time(due) if due else None,
         key_file=key_file,
         require_sandbox=require_sandbox,
-        on_progress=_show_progress if sys.stderr.isatty() else None,
+        on_progress=show_progress if sys.stderr.isatty() else None,
     )
-    if sys.stderr.isatty():
-        click.echo("\r\033[K", nl=False, err=True)
-    _show(finished)
+    show_finished(finished)
     report = write_gradebook(out)
     for note in report.notes:
         click.echo(note)
@@ -94,16 +92,20 @@ def _read_time(due: str) -> datetime:
     return told if told.tzinfo else told.astimezone()
 
 
-def _show_progress(progress: Progress) -> None:
+def show_progress(progress: Progress) -> None:
+    """Show how far a run is, on the terminal's last line."""
     from scalelab.core.units import format_seconds
 
     left = f" · about {format_seconds(progress.left_s)} left" if progress.left_s else ""
     click.echo(f"\r\033[K{progress.done} of {progress.total} graded{left}", nl=False, err=True)
 
 
-def _show(finished: Finished) -> None:
+def show_finished(finished: Finished) -> None:
+    """Say what a run came to, in the place of its progress."""
     from scalelab.core.units import format_seconds
 
+    if sys.stderr.isatty():
+        click.echo("\r\033[K", nl=False, err=True)
     judged = sum(finished.by_status.values())
     words = [f"{count} {status}" for status, count in sorted(finished.by_status.items())]
     words += [f"{finished.skipped} unchanged"] if finished.skipped else []

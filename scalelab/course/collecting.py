@@ -1,18 +1,18 @@
 """Take in what students handed in: one known shape in the course's folder, and nothing is ever overwritten.
 
 ``collected/submitted/STUDENT/LAB/TIME-HASH/LAB.ipynb``, with the files that lay beside it. STUDENT is the id
-of the class list, whatever the course system called the file. All attempts stay; the newest counts. A line of
-``collected/LAB.jsonl`` tells where each came from.
+of the class list, whatever the course system called the file. All attempts stay; the newest counts. Each has
+a line in ``collected/log.jsonl``, which tells where it came from.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,12 +25,12 @@ from scalelab.course.settings import Course, CourseLab
 from scalelab.gradebook.page_names import page_names
 from scalelab.gradebook.roster import Person, match
 from scalelab.grader.cells import Refused
-from scalelab.grader.submissions import Submission, discover
+from scalelab.grader.submissions import MAX_ARCHIVE, Submission, discover
 
 SUBMITTED = "submitted"
+LOG = "log.jsonl"
 PROBLEM = "problem.txt"
-_WITH_NUMBER = re.compile(r"(.+)_(\d+)")
-"""``raomira_1042`` as Canvas, ``Mira Rao_1042`` as Moodle calls a student"""
+"""what is written where nothing can be copied: its row will say so"""
 
 
 @dataclass(frozen=True)
@@ -61,77 +61,83 @@ def collect(course: Course, lab: CourseLab, source: Path, *, pattern: str | None
     """
     people = course.students()
     found = discover(source, pattern=pattern, lab=lab.slug)
-    ids = _ids([submission.student for submission in found], people)
     home = make_folder(course.collected)
     new, known, problems = [], [], {}
     with hold_lock(home / ".lock", doing=f"collecting {lab.slug}"):
-        log = home / f"{lab.slug}.jsonl"
-        folders = _folders(home, {*ids.values(), *(person.id for person in people)})
+        log = read_log(course)
+        logged = {(entry["as"], entry["lab"], entry["folder"]) for entry in log}
+        ids = _ids([submission.student for submission in found], people)
+        folders = _folders(owners(log, people), {*ids.values(), *(person.id for person in people)})
         for submission in found:
-            student = ids[submission.student]
-            facts = _store(submission, folders[student] / lab.slug, lab.slug)
-            if facts.pop("problem", ""):
-                problems[student] = facts["told"]
-            if facts.pop("is_new"):
-                append_line(log, json.dumps({"student": student, **facts}).encode())
-                new.append(student)
-            else:
+            student, name = ids[submission.student], folders[ids[submission.student]]
+            facts = _store(submission, home / SUBMITTED / name / lab.slug, lab.slug)
+            if facts["problem"]:
+                problems[student] = facts["problem"]
+            if (name, lab.slug, facts["folder"]) in logged:
                 known.append(student)
-        missing = [person for person in people if not (folders[person.id] / lab.slug).exists()]
+                continue
+            log.append({**facts, "student": student, "lab": lab.slug, "as": name})
+            append_line(home / LOG, json.dumps(log[-1]).encode())
+            new.append(student)
     listed = {person.id for person in people}
-    unlisted = sorted({student for student in ids.values() if student not in listed})
-    return Collected(tuple(new), tuple(known), problems, tuple(unlisted), tuple(missing))
+    here = owners([entry for entry in log if entry["lab"] == lab.slug], people).values()
+    return Collected(
+        tuple(new),
+        tuple(known),
+        problems,
+        tuple(sorted(set(ids.values()) - listed)),
+        tuple(person for person in people if person.id not in here),
+    )
 
 
-def read_log(course: Course, lab: CourseLab) -> list[dict[str, Any]]:
-    """Return what was collected for a lab, oldest first."""
-    return [json.loads(line) for line in read_lines(course.collected / f"{lab.slug}.jsonl")]
+def read_log(course: Course) -> list[dict[str, Any]]:
+    """Return all hand-ins that were collected, oldest first."""
+    return [json.loads(line) for line in read_lines(course.collected / LOG)]
+
+
+def owners(log: Sequence[Mapping[str, Any]], people: Sequence[Person]) -> dict[str, str]:
+    """Return the id of the student whose folder it is, by the folder's name.
+
+    Whoever was not in the class list when their work was collected is looked for in it again.
+    """
+    had: dict[str, str] = {entry["as"]: entry["student"] for entry in log}
+    free = [person for person in people if person.id not in had.values()]
+    listed = {person.id for person in people}
+    found = match([student for student in had.values() if student not in listed], free).people
+    return {name: found[student].id if student in found else student for name, student in had.items()}
 
 
 def _ids(students: Sequence[str], people: Sequence[Person]) -> dict[str, str]:
     """Return each submission's student as the class list calls them; who is not in it keeps their name."""
-    ids: dict[str, str] = {}
-    for group in (0, 2, 1):  # the whole name, the course system's number, what stands before it
-        names = {}
-        for student in students:
-            parts = _WITH_NUMBER.fullmatch(student)
-            if student not in ids and (parts or group == 0):
-                names[student] = parts.group(group) if parts else student
-        free = [person for person in people if person.id not in ids.values()]
-        found = match(dict.fromkeys(names.values()), free).people
-        for student, name in names.items():
-            if name in found and found[name].id not in ids.values():
-                ids[student] = found[name].id
-    return {student: ids.get(student, student) for student in students}
+    found = match(students, people).people
+    return {student: found[student].id if student in found else student for student in students}
 
 
-def _folders(home: Path, students: Iterable[str]) -> dict[str, Path]:
-    """Return a folder for each student, whatever their ids are."""
-    names = page_names(sorted(students))
-    return {student: home / SUBMITTED / name.removesuffix(".html") for student, name in names.items()}
+def _folders(had: Mapping[str, str], students: Iterable[str]) -> dict[str, str]:
+    """Return the name of each student's folder: the one they have, else one that their id makes."""
+    names = page_names(sorted({*students, *had.values()}))
+    own = {student: name for name, student in had.items()}
+    return {student: own.get(student, name.removesuffix(".html")) for student, name in names.items()}
 
 
 def _store(submission: Submission, folder: Path, slug: str) -> dict[str, Any]:
-    """Copy one hand-in; return what is told about it."""
+    """Copy one hand-in, unless it is the newest here already; return what is told about it."""
     told_at = submission.submitted_at or submission.modified_at or datetime.now(timezone.utc)
+    files, code, problem = _content(submission, slug)
+    target = folder / f"{told_at.astimezone(timezone.utc):%Y-%m-%dT%H%M%SZ}-{code[:12]}"
     facts: dict[str, Any] = {
         "source": submission.path,
         "submitted_at": told_at.isoformat(),
         "is_late": submission.is_late,
+        "sha256": code,
+        "problem": problem,
+        "folder": target.name,
     }
-    try:
-        handed = submission.load(lab=slug)
-    except Refused as refused:
-        files, code = {PROBLEM: f"{refused.reason}\n".encode()}, "0" * 8
-        facts |= {"problem": True, "told": refused.reason}
-    else:
-        files, code = {**handed.files, f"{slug}.ipynb": handed.raw}, handed.sha256
-    facts["sha256"] = code
-    if any(path.name.endswith(code[:8]) and code.strip("0") for path in folder.glob("*-*")):
-        return facts | {"is_new": False}
-    target = folder / f"{told_at.astimezone(timezone.utc):%Y-%m-%dT%H%M%SZ}-{code[:8]}"
+    stored = sorted(path.name for path in folder.glob("*Z-*"))
+    if stored and stored[-1].endswith(code[:12]):
+        return facts | {"folder": stored[-1]}
     if target.exists():
-        return facts | {"is_new": False}
+        return facts
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as partial:
         whole = Path(partial) / "whole"
@@ -144,4 +150,24 @@ def _store(submission: Submission, folder: Path, slug: str) -> dict[str, Any]:
             stamp = submission.submitted_at.astimezone(timezone.utc)
             (whole / "timestamp.txt").write_text(f"{stamp:%Y-%m-%d %H:%M:%S.%f} UTC", encoding="utf-8")
         shutil.move(whole, target)
-    return facts | {"is_new": True}
+    return facts
+
+
+def _content(submission: Submission, slug: str) -> tuple[dict[str, bytes], str, str]:
+    """Return the files of a hand-in, their hash, and why there is nothing to grade in them, if so.
+
+    What cannot be graded is copied as it is, as far as it can be read: its row will say what is wrong.
+    """
+    try:
+        handed = submission.load(lab=slug)
+    except Refused as refused:
+        reason, entry = refused.reason, submission.entry
+    else:
+        return {**handed.files, f"{slug}.ipynb": handed.raw}, handed.sha256, ""
+    try:
+        if entry is None:
+            raise Refused(reason)
+        files = {slug + entry.ending: entry.read(MAX_ARCHIVE)}
+    except (Refused, OSError):
+        files = {PROBLEM: f"{reason}\n".encode("utf-8", "replace")}
+    return files, hashlib.sha256(b"".join(files.values())).hexdigest(), reason

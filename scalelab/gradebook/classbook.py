@@ -12,6 +12,7 @@ from typing import Any
 
 from scalelab.core.errors import DataError
 from scalelab.core.page import write_whole
+from scalelab.gradebook.late import read_late
 from scalelab.gradebook.marks import Mark, answer_id, read_marks
 from scalelab.gradebook.roster import Match, Person, match, read_roster
 from scalelab.gradebook.rubric import Question, read_rubric
@@ -42,6 +43,8 @@ class Entry:
     """None: nothing was handed in"""
     marks: dict[str, Mark] = field(default_factory=dict)
     """by question"""
+    percent_off: float = 0.0
+    """share of the points that being late costs [%]"""
 
     @property
     def status(self) -> str:
@@ -54,9 +57,14 @@ class Entry:
         return self.grade.reason if self.grade else NO_SUBMISSION
 
     @property
-    def points(self) -> float:
+    def raw_points(self) -> float:
         """Checks and marks together."""
         return math.fsum([self.grade.points if self.grade else 0.0, *(m.points for m in self.marks.values())])
+
+    @property
+    def points(self) -> float:
+        """What counts: the same, less what being late costs."""
+        return self.raw_points * (100 - self.percent_off) / 100
 
     def check(self, task: str) -> dict[str, Any] | None:
         """Return the row of a check; None where it was not run."""
@@ -145,7 +153,7 @@ def read_classbook(out: Path) -> Classbook:
     marks = {key: history[-1] for key, history in read_marks(out).items()}
     has_roster = (out / ROSTER).exists()
     found = match((grade.student for grade in grades), read_roster(out / ROSTER) if has_roster else ())
-    entries = _entries(grades, marks, found)
+    entries = _entries(grades, marks, found, read_late(out))
     questions = _questions(out, entries, marks.values())
     settings = _settings(out)
     title = settings.get("title") or labs[0]
@@ -161,12 +169,20 @@ def read_classbook(out: Path) -> Classbook:
     )
 
 
-def _entries(grades: Sequence[Grade], marks: dict[tuple[str, str], Mark], found: Match) -> tuple[Entry, ...]:
+def _entries(
+    grades: Sequence[Grade], marks: dict[tuple[str, str], Mark], found: Match, late: dict[str, float]
+) -> tuple[Entry, ...]:
     by_student: dict[str, dict[str, Mark]] = {}
     for (student, task), mark in marks.items():
         by_student.setdefault(student, {})[task] = mark
     entries = [
-        Entry(each.student, found.people.get(each.student, Person()), each, by_student.get(each.student, {}))
+        Entry(
+            each.student,
+            found.people.get(each.student, Person()),
+            each,
+            by_student.get(each.student, {}),
+            late.get(each.student, 0.0),
+        )
         for each in grades
     ]
     taken = {grade.student for grade in grades}

@@ -28,10 +28,12 @@ def _write_gradebook(book: Classbook, path: Path) -> None:
     """Write one row a student: points by task and question, sum, share, status and its reason."""
     counted = book.counted
     late = any(entry.grade and entry.grade.late is not None for entry in book.entries)
+    costs = any(entry.percent_off for entry in book.entries)
     header = [
         "student", *(["name"] if book.has_roster else []),
         *(task.name for task in book.tasks), *(question.name for question in counted),
         "total", "max", "percent", "status", "reason", *(["late"] if late else []),
+        *(["late_percent_off"] if costs else []),
         *(["to_mark"] if book.questions else []),
     ]  # fmt: skip
     rows = []
@@ -43,7 +45,7 @@ def _write_gradebook(book: Classbook, path: Path) -> None:
             *(entry.marks[q.name].points if q.name in entry.marks else 0.0 for q in counted),
             entry.points, book.max_points, f"{book.percent(entry):.2f}",
             entry.status, plain_text(entry.reason),
-            *([_late(entry)] if late else []),
+            *([_late(entry)] if late else []), *([entry.percent_off] if costs else []),
             *([sum(entry.waits_for_mark(q.name) for q in book.questions)] if book.questions else []),
         ])  # fmt: skip
     write_table(path, header, rows, for_excel=True)
@@ -86,8 +88,8 @@ def _write_canvas(book: Classbook, path: Path) -> list[str]:
     notes += _left_out("canvas.csv", quoted)
     if book.has_roster and not re.search(r"\(\d+\)$", book.column):
         notes.append(
-            f"canvas.csv names the assignment {book.column!r}: give --column 'Name (1234)' as Canvas's own "
-            "export has it, or Canvas makes a new one"
+            f"canvas.csv names the assignment {book.column!r}: call the column 'Name (1234)' as Canvas's own "
+            "export does (by --column, or in course.toml), or Canvas makes a new one"
         )
     return notes
 
@@ -150,7 +152,8 @@ def _write_nbgrader(book: Classbook, path: Path) -> list[str]:
     rows = [
         [book.lab, "", (entry.grade.submitted_at or "") if entry.grade else "", visible_id(entry.student),
          plain_text(entry.person.last_name), plain_text(entry.person.first_name), entry.person.email,
-         entry.points, 0.0, entry.points, book.max_points, visible_id(entry.student)]
+         entry.raw_points, entry.raw_points - entry.points, entry.points, book.max_points,
+         visible_id(entry.student)]
         for entry in book.entries
     ]  # fmt: skip
     write_table(path, header, rows)

@@ -35,14 +35,13 @@ _TOLD = {
     Outcome.INCONCLUSIVE.value: "The machine was too busy to measure it. Not your fault: ask for a new run.",
 }
 _STATUS = {
-    "refused": "Your file could not be graded, so there are no points yet.",
+    "refused": "Your file could not be graded, so there are no points for it.",
     "crashed": "Grading stopped before it was done.",
     "timed out": "Your notebook took longer than the time it has, so it was stopped.",
     NO_SUBMISSION: "Nothing arrived from you. If you did hand it in, tell your instructor when and where.",
 }
 _NEXT = {
-    "refused": "Save the notebook again, open it once to see that it is whole, and hand that file in.",
-    "crashed": "Restart the kernel, run all cells, and look for the cell that ends the kernel.",
+    "crashed": "Your instructor sees this too, and can grade it once more.",
     "timed out": "Restart the kernel, run all cells, and look for the cell that does not come to an end.",
 }
 _WORD = re.compile(r"[a-z][a-z'-]*[,:;]?(\s|$)")
@@ -83,6 +82,9 @@ def _summary(book: Classbook, entry: Entry) -> str:
         f'<p class="total">{total}</p>',
         f'<div class="bar" role="img" aria-label="{total}"><i style="width:{share:.1f}%"></i></div>',
     ]
+    if entry.percent_off:
+        told = f"Handed in late: {entry.percent_off:g} % of {entry.raw_points:.10g} points are off."
+        lines.append(f'<p class="warning">{told}</p>')
     waiting = sum(entry.waits_for_mark(question.name) for question in book.questions)
     if waiting:
         told = (

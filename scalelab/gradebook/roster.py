@@ -54,6 +54,12 @@ def _name(student: str) -> str:
     return name if name and number.isdecimal() else student
 
 
+def _last_word_first(name: str) -> str:
+    """Return ``Rao Mira`` for ``Mira Rao``, where nobody said which is which."""
+    *others, last = name.split() or [""]
+    return " ".join([last, *others])
+
+
 KEYS: tuple[tuple[Callable[[Person], str], Callable[[str], str]], ...] = (
     (lambda person: person.student, str),
     (lambda person: person.login, str),
@@ -64,6 +70,7 @@ KEYS: tuple[tuple[Callable[[Person], str], Callable[[str], str]], ...] = (
     (lambda person: person.full_name, _name),
     # as Canvas names the files of a bulk download: "Rao, Mira" is raomira
     (lambda person: _letters(person.last_name + person.first_name or person.name), _name),
+    (lambda person: _letters(_last_word_first(person.full_name)), _name),
 )
 """by what a person is known, and what of a submission's id says it; the strongest first"""
 

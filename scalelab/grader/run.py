@@ -10,9 +10,9 @@ import os
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ def run_grading(
     executor: str = "",
     pattern: str | None = None,
     only: Sequence[str] = (),
+    names: Mapping[str, str] | None = None,
     due: datetime | None = None,
     key_file: Path | None = None,
     limits: Limits | None = None,
@@ -90,6 +91,7 @@ def run_grading(
         jobs: judges at one time.
         executor: ``dask://HOST:PORT``, or empty for this machine.
         only: students; their submissions are judged again even if nothing has changed.
+        names: the ids of students whose files are under another name.
         due: what was handed in later is marked.
         key_file: holds the course's secret, from which students have their variants; without it, all have
             the common one, and a secret for hidden inputs is made and kept in `out`.
@@ -101,6 +103,7 @@ def run_grading(
     make_folder(out)
     with hold_lock(out / ".lock", doing=f"grading {lab.slug}"):
         found = discover(submissions, pattern=pattern, lab=lab.slug, skip=out)
+        found = [replace(each, student=(names or {}).get(each.student, each.student)) for each in found]
         chosen = [each for each in found if not only or each.student in only]
         for name in set(only) - {each.student for each in found}:
             hint = did_you_mean(name, [each.student for each in found])

@@ -1,0 +1,117 @@
+"""Grade what was collected, and write the gradebook with what being late costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from scalelab.core.errors import ConfigError
+from scalelab.course.collecting import owners, read_log
+from scalelab.course.settings import Course, CourseLab
+from scalelab.gradebook.late import Late, write_late
+from scalelab.gradebook.writing import Report, write_gradebook
+from scalelab.grader.lab import GradedLab
+from scalelab.grader.run import RESULTS, Finished, Progress, run_grading
+from scalelab.grading.grades import read_grades
+
+EXPORTS = {"csv": "gradebook.csv", "canvas": "canvas.csv", "moodle": "moodle.csv", "nbgrader": "nbgrader.csv"}
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What came of a lab's grading."""
+
+    out: Path
+    finished: Finished
+    late: tuple[Late, ...]
+    notes: tuple[str, ...]
+
+
+def grade(
+    course: Course,
+    lab: CourseLab,
+    *,
+    jobs: int = 1,
+    only: Sequence[str] = (),
+    require_sandbox: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Graded:
+    """Grade a lab of the course; what has not changed since the last time is not judged again.
+
+    Raises:
+        ConfigError: nothing was collected for it, or the key is missing.
+    """
+    course.key()
+    log = [entry for entry in read_log(course) if entry["lab"] == lab.slug]
+    if not log:
+        raise ConfigError(
+            f"nothing was collected for {lab.slug} yet",
+            hint=f"scalelab course collect {lab.slug} FOLDER_OR_ZIP",
+        )
+    out = course.grades / lab.slug
+    finished = run_grading(
+        GradedLab.load(lab.info.folder),
+        course.collected,
+        out,
+        jobs=jobs,
+        only=only,
+        names=owners(log, course.students()),
+        due=lab.due,
+        key_file=course.key_file,
+        require_sandbox=require_sandbox,
+        on_progress=on_progress,
+    )
+    late = find_late(course, lab)
+    write_late(out, late)
+    return Graded(out, finished, late, write_tables(course, lab).notes)
+
+
+def find_late(course: Course, lab: CourseLab) -> tuple[Late, ...]:
+    """Return the late hand-ins of a graded lab.
+
+    The time is the course system's, or else the file's. Where the course system itself calls a hand-in late
+    and its time does not say so, it is late by a day; not if the student has an extension.
+    """
+    said = [
+        f"/{entry['as']}/{lab.slug}/{entry['folder']}/"
+        for entry in read_log(course)
+        if entry["lab"] == lab.slug and entry["is_late"]
+    ]
+    students = owners(read_log(course), course.students()).values()
+    found = []
+    for row in read_grades(course.grades / lab.slug / RESULTS):
+        due, at = lab.due_for(row.student), row.submitted_at
+        if due is None or at is None or row.student not in students:
+            continue
+        days = course.late.days_late(datetime.fromisoformat(at), due)
+        if any(place in f"/{row.submission}" for place in said) and row.student not in lab.extensions:
+            days = max(days, 1)
+        if days:
+            found.append(Late(row.student, at, due.isoformat(), days, course.late.percent_off(days)))
+    return tuple(found)
+
+
+def write_tables(course: Course, lab: CourseLab) -> Report:
+    """Write all tables and pages of a graded lab anew.
+
+    Raises:
+        DataError: it was not graded yet.
+    """
+    out = course.grades / lab.slug
+    if not (out / RESULTS).exists():
+        raise ConfigError(f"{lab.slug} was not graded yet", hint=f"scalelab course grade {lab.slug}")
+    return write_gradebook(
+        out, roster=course.roster, title=f"{course.name}: {lab.info.title}", column=lab.column
+    )
+
+
+def export(course: Course, lab: CourseLab, kind: str) -> tuple[Path, Report]:
+    """Write a lab's gradebook anew; return the table for a course system, and what to know about it.
+
+    Raises:
+        ConfigError: it was not graded yet.
+    """
+    written = write_tables(course, lab)
+    return course.grades / lab.slug / EXPORTS[kind], written
