@@ -20,12 +20,15 @@ import numpy as np
 
 from scalelab.core.lazy import is_installed
 from scalelab.grader.encoding import TENSORS
-from scalelab.grader.messages import Callables, Malformed, WireLimits
-from scalelab.grading.plain import BITS, DIGITS, opaque
+from scalelab.grader.messages import Callables, Malformed, TooLong, WireLimits
+from scalelab.grading.plain import BITS, DIGITS, SHOWN, opaque, opaque_type
 
 _DTYPE = re.compile(r"[<>|=](b1|[iu][1248]|f(2|4|8|16)|c(8|16|32))|\|S[1-9][0-9]{0,5}")
 _BARE = {type(None), bool, int, float, str, bytes}
+_KEYS = {type(None), bool, int, float, str, bytes}
 _LONGEST_NAME = 60
+_TYPES = 100
+"""of opaque values in one message; the others go by one name"""
 
 
 class Reader:
@@ -34,6 +37,8 @@ class Reader:
     def __init__(self, parts: memoryview, callables: Callables, limits: WireLimits):
         self._parts, self._at = parts, 0
         self._callables, self._limits = callables, limits
+        self._opaque_types: dict[str, type] = {}
+        self._keys_left = limits.keys
 
     def read(self, node: Any, depth: int = 0) -> Any:
         """Return the value that a structure stands for.
@@ -73,7 +78,21 @@ class Reader:
     def _pairs(self, node: list[Any], depth: int) -> dict[Any, Any]:
         if len(node) % 2 == 0:
             raise Malformed("a key without a value")
-        return {self.read(node[i], depth): self.read(node[i + 1], depth) for i in range(1, len(node), 2)}
+        return {
+            self._key(self.read(node[i], depth)): self.read(node[i + 1], depth)
+            for i in range(1, len(node), 2)
+        }
+
+    def _members(self, node: list[Any], depth: int) -> Iterator[Any]:
+        return map(self._key, self._series(node, depth))
+
+    def _key(self, value: Any) -> Any:
+        """Return a key of a dict or member of a set, if there are not too many whose hashes can be chosen."""
+        if type(value) not in _KEYS or (type(value) is int and value.bit_length() > 64):
+            self._keys_left -= 1
+            if self._keys_left < 0:
+                raise TooLong(f"more than {self._limits.keys} keys that are tuples or the like")
+        return value
 
     def _array(self, node: list[Any], depth: int) -> np.ndarray:
         _, name, shape, count = node
@@ -130,7 +149,12 @@ class Reader:
         shape = tuple(_whole(size, 2**40) for size in shape) if shape is not None else None
         if type(text) is not str or not (dtype is None or type(dtype) is str):
             raise Malformed("an unknown value")
-        return opaque(name_of(name), line_of(text), shape, line_of(dtype)[:_LONGEST_NAME] if dtype else None)
+        name = name_of(name)
+        name = name if name in self._opaque_types or len(self._opaque_types) < _TYPES else "object"
+        if name not in self._opaque_types:
+            self._opaque_types[name] = opaque_type(name)
+        text, dtype = line_of(text)[:SHOWN], line_of(dtype)[:_LONGEST_NAME] if dtype else None
+        return self._opaque_types[name](text, shape, dtype)
 
     def _whole(self, node: list[Any], depth: int) -> int:
         if type(node[1]) is not bytes or len(node[1]) > BITS / 8 + 1:
@@ -239,8 +263,8 @@ _READ: dict[str, Callable[[Reader, list[Any], int], Any]] = {
     "range": _range,
     "list": Reader._series,
     "tuple": lambda reader, node, depth: tuple(reader._series(node, depth)),
-    "set": lambda reader, node, depth: set(reader._series(node, depth)),
-    "frozenset": lambda reader, node, depth: frozenset(reader._series(node, depth)),
+    "set": lambda reader, node, depth: set(reader._members(node, depth)),
+    "frozenset": lambda reader, node, depth: frozenset(reader._members(node, depth)),
     "deque": _deque,
     "dict": Reader._pairs,
     "keys": _view,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scalelab.grader.messages import MIB, Callables, TooLong, WireLimits
+from scalelab.grader.messages import MIB, Callables, NotPlain, TooLong, WireLimits
 from scalelab.grading.plain import ARRAYS, DIGITS, Opaque, as_base, opaque, whole
 
 INLINE = 1 << 14
@@ -39,7 +39,7 @@ class Writer:
 
         Raises:
             TooLong: it is over the limits.
-            TypeError: strict, and it is no plain data.
+            NotPlain: strict, and it is no plain data.
         """
         if depth > self._limits.depth:
             raise TooLong(f"more than {self._limits.depth} levels of lists within lists")
@@ -48,7 +48,7 @@ class Writer:
         if write is None:
             base = as_base(value)
             if self._is_strict and isinstance(base, Opaque) and not isinstance(value, Opaque):
-                raise TypeError(f"a {kind.__name__} is no plain data")
+                raise NotPlain(f"a {kind.__name__} is no plain data")
             value, kind = base, type(base)
             write = _WRITE.get(kind)
         if write is not None:
@@ -142,7 +142,7 @@ class Writer:
         if isinstance(value, Iterator) and not isinstance(value, type):
             return ["iterator", self._callables.lend(value.__next__), name]
         if self._is_strict and not isinstance(value, _LENDABLE) and type(value).__module__ != "numpy":
-            raise TypeError(f"a {name} is no plain data, nor is it a function")
+            raise NotPlain(f"a {name} is no plain data, nor is it a function")
         called = getattr(value, "__name__", None)
         return ["function", self._callables.lend(value), called if type(called) is str else name]
 

@@ -6,11 +6,8 @@ there to serve honest work faithfully. What protects the judge is on the judge's
 
 from __future__ import annotations
 
-import importlib
-import json
 import os
 import socket
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,7 +25,13 @@ from scalelab.grading.lines import find_line
 from scalelab.grading.plain import plain
 
 SETUP_CELL_S = 600.0
-_ENDLESS = WireLimits(depth=64, all_structure_bytes=1 << 62, all_frame_bytes=1 << 62)
+_ENDLESS = WireLimits(
+    depth=64,
+    all_structure_bytes=1 << 62,
+    all_frame_bytes=1 << 62,
+    functions=1 << 62,
+    keys=1 << 62,
+)
 _KINDS = {NotAttempted: "not-attempted", WrongArguments: "wrong-arguments", OverLimit: "over-limit"}
 _SMALL = 10_000
 """items or bytes of a value that a report may want to show"""
@@ -61,23 +64,6 @@ def serve(sock: socket.socket, shell: Any) -> None:
         _Learner(Channel(sock, limits=_ENDLESS), shell).serve()
 
 
-def main() -> None:
-    """Be a learner process that nobody forked: what to do stands in one line of JSON on stdin.
-
-    ``{"port": 50007, "token": "...", "preload": ["torch"], "setup_cells": [...]}``. The token goes to the
-    judge first, which thereby knows who has connected.
-    """
-    plan = json.loads(sys.stdin.readline())
-    sock = socket.create_connection(("127.0.0.1", plan["port"]))
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.sendall(plan["token"].encode())
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), 0)
-    for name in plan["preload"]:
-        importlib.import_module(name)
-    serve(sock, prepare(plan["setup_cells"]))
-
-
 class _OwnAnswers(Answers):
     """Answers whose inputs came over the channel, and are copies already."""
 
@@ -91,6 +77,7 @@ class _Learner:
         self._asked: Answers = _OwnAnswers(self._names)
         self._inside: dict[str, Any] | None = None
         self._turn, self._open_calls = threading.RLock(), 0
+        self._process = os.getpid()
         self._talk = Conversation(
             channel,
             {
@@ -120,6 +107,7 @@ class _Learner:
         notes = []
         for number, cell in enumerate(message["cells"], 1):
             trouble = run_cell(self._shell, cell, limit_s=message["cell_s"])
+            self._end_forks()
             if trouble:
                 notes.append(f"cell {number}: {trouble}")
         return {"of": notes}
@@ -159,6 +147,12 @@ class _Learner:
                 return work()
         finally:
             self._open_calls -= 1
+            self._end_forks()
+
+    def _end_forks(self) -> None:
+        """End here what is a fork made by the learner's code: one process answers, not two."""
+        if os.getpid() != self._process:
+            os._exit(0)
 
     def _stand_in(self, number: int, name: str) -> Callable[..., Any]:
         """Return a function here that calls the check's: from any thread, one at a time."""
@@ -200,9 +194,3 @@ def _small(last: tuple[str, Any] | None) -> list[Any] | None:
     value = last[1]
     size = len(value) if isinstance(value, list | tuple | dict | set | str | bytes) else 0
     return list(last) if max(size, getattr(value, "nbytes", 0)) <= _SMALL else None
-
-
-if __name__ == "__main__":
-    from scalelab.grader import learner  # under its own name, as everybody else knows it
-
-    learner.main()

@@ -17,6 +17,10 @@ class TooLong(WireError):
     """A message is over the limits."""
 
 
+class NotPlain(TypeError):
+    """A value cannot be sent."""
+
+
 class Malformed(WireError):
     """A message is not what the protocol says."""
 
@@ -35,12 +39,16 @@ class WireLimits:
     all_structure_bytes: int = 16 * MIB
     """of a check; as objects they take up to 45 times as much memory"""
     all_frame_bytes: int = 256 * MIB
+    functions: int = 10_000
+    """of the other side, for which there are stand-ins"""
+    keys: int = 10_000
+    """of dicts and sets that are neither texts nor small numbers: many can be made with one same hash"""
 
 
 class Callables:
     """The functions that this side lends to the other, and stands-in for those that the other side lent."""
 
-    def __init__(self, *, most: int = 100_000):
+    def __init__(self, most: int = WireLimits.functions):
         self.make_stand_in: Callable[[int, str], Callable[..., Any]] | None = None
         """of number and name; None where no function is expected"""
         self._most = most
@@ -53,8 +61,6 @@ class Callables:
         """Return the number under which the other side may call `function`."""
         number = self._numbers.get(id(function))
         if number is None:
-            if len(self._lent) >= self._most:
-                raise TooLong(f"more than {self._most} functions were handed over")
             self._next += 1
             number = self._next
             self._lent[number] = function
@@ -81,9 +87,12 @@ class Callables:
 
         Raises:
             Malformed: no function is expected.
+            TooLong: there are too many.
         """
         if self.make_stand_in is None:
             raise Malformed("a function where none is expected")
+        if len(self._theirs) >= self._most:
+            raise TooLong(f"more than {self._most} functions")
         return self.know(self.make_stand_in(number, name), number)
 
     def know(self, function: Any, number: int) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from scalelab.core.errors import LabFileError, did_you_mean
 from scalelab.grader.conversation import Conversation, Raised
 from scalelab.grader.decoding import line_of
-from scalelab.grader.messages import Malformed, TooLong, WireError
+from scalelab.grader.messages import Malformed, NotPlain, TooLong, WireError
 from scalelab.grader.raised import KINDS, make, tell
 from scalelab.grader.wire import Channel, Late
 from scalelab.grading.answers import Answers, NotAttempted, Stopped, WrongArguments
@@ -68,7 +68,7 @@ class RemoteAnswers(Answers):
 
     def explained(self) -> dict[str, str]:
         """Return the written answers, by their names."""
-        found = self._ask_shell("explained")["of"]
+        found = self._ask_shell("explained", deadline=time.monotonic() + CALL_S)["of"]
         if type(found) is not dict or not all(type(text) is str for pair in found.items() for text in pair):
             raise self._broken()
         return {line_of(name)[:100]: text[:TEXT] for name, text in list(found.items())[:NOTES]}
@@ -193,7 +193,7 @@ class RemoteAnswers(Answers):
                 "your code ended its own process: it called exit, crashed, or took too much memory",
                 code="process-ended",
             ) from None
-        except TypeError as error:
+        except NotPlain as error:
             raise LabFileError(
                 f"an input cannot go to the learner's process: {error}",
                 hint="make it in the lab's inside.py, and call answers.inside(...)",

@@ -41,7 +41,7 @@ def encode(
 
     Raises:
         TooLong: it is over the limits.
-        TypeError: strict, and it is no plain data.
+        NotPlain: strict, and it is no plain data.
     """
     writer = Writer(callables, limits, is_strict=is_strict)
     structure = msgpack.packb(writer.write(value), unicode_errors="replace")
@@ -55,6 +55,7 @@ def decode(structure: Any, parts: memoryview, *, callables: Callables, limits: W
 
     Raises:
         Malformed: the bytes are no message.
+        TooLong: they hold too much.
     """
     try:
         tree = msgpack.unpackb(
@@ -70,7 +71,7 @@ def decode(structure: Any, parts: memoryview, *, callables: Callables, limits: W
         reader = Reader(parts, callables, limits)
         value = reader.read(tree)
         reader.done()
-    except Malformed:
+    except WireError:
         raise
     except Exception as error:
         raise Malformed(f"{type(error).__name__}") from None
@@ -87,7 +88,7 @@ class Channel:
     def __init__(self, sock: socket.socket, *, limits: WireLimits | None = None):
         self._socket = sock
         self._limits = limits or WireLimits()
-        self.callables = Callables()
+        self.callables = Callables(self._limits.functions)
         self.is_open = True
         self.renew()
 
@@ -108,7 +109,7 @@ class Channel:
 
         Raises:
             TooLong: the message is over the limits; nothing was sent.
-            TypeError: strict, and something in it is no plain data; nothing was sent.
+            NotPlain: strict, and something in it is no plain data; nothing was sent.
             Late, Closed: it was not sent whole.
         """
         self._expect_open()

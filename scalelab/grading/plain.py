@@ -47,10 +47,15 @@ class Opaque:
 
 def opaque(type_name: str, text: str, shape: Any = None, dtype: str | None = None) -> Opaque:
     """Return an `Opaque` whose type goes by `type_name`, as the report will call it."""
-    name = type_name if type_name.isprintable() else "object"
+    return opaque_type(type_name)(text[:SHOWN], shape, dtype)
+
+
+def opaque_type(name: str) -> type[Opaque]:
+    """Return a class for opaque values of that name."""
+    name = name if name.isprintable() else "object"
     if hasattr(reprlib.Repr, f"repr_{name}"):
         name = f"odd {name}"  # reprlib goes by the name, and would take it for that class
-    return type(name[:60], (Opaque,), {})(text[:SHOWN], shape, dtype)
+    return type(name[:60], (Opaque,), {})
 
 
 def plain(value: Any, *, depth: int = 0) -> Any:

@@ -188,6 +188,35 @@ def test_who_sends_byte_by_byte_is_late(line):
     assert time.monotonic() - started < 4
 
 
+EQUAL_HASHES = {
+    "tuples": [["tuple", *[-1 if i >> bit & 1 else -2 for bit in range(14)]] for i in range(1 << 14)],
+    "whole numbers": [["int", (i * (2**61 - 1)).to_bytes(12, "big")] for i in range(2**5, 20_000)],
+}
+
+
+@pytest.mark.parametrize("what", EQUAL_HASHES)
+@pytest.mark.parametrize("tag", ["set", "dict"])
+def test_keys_of_one_hash_do_not_stop_the_judge(line, what, tag):
+    keys = EQUAL_HASHES[what]
+    tree = ["set", *keys] if tag == "set" else ["dict", *[part for key in keys for part in (key, 0)]]
+    started = time.process_time()
+    with pytest.raises(TooLong):
+        received(line, frame(value(tree)))
+    assert time.process_time() - started < 20
+
+
+def test_functions_without_number_are_too_many(line):
+    line[0].callables.make_stand_in = lambda number, name: lambda: number
+    with pytest.raises(TooLong):
+        received(line, frame(value(["list", *[["function", 1, "f"]] * 20_000])))
+
+
+def test_a_thousand_types_of_opaque_values_are_a_hundred(line):
+    tree = ["list", *[["opaque", f"T{i}", "x", None, None] for i in range(1000)]]
+    found = received(line, frame(value(tree)))["value"]
+    assert len({type(each) for each in found}) <= 101
+
+
 def test_an_empty_frame_is_malformed(line):
     with pytest.raises(Malformed):
         received(line, frame(b""))
