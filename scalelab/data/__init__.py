@@ -1,4 +1,4 @@
-"""Images of handwritten PIN codes, put together from real digits and PIN codes that exist.
+"""Images of handwritten PIN codes, put together from real digits and PIN codes that exist; text for the GPT.
 
 numpy and the standard library only; each name is loaded when it is first used.
 """
@@ -6,6 +6,7 @@ numpy and the standard library only; each name is loaded when it is first used.
 from scalelab.core.lazy import export
 
 __all__ = [
+    "ALPHABET",
     "SPLITS",
     "Augmentation",
     "DataFile",
@@ -13,10 +14,12 @@ __all__ = [
     "Office",
     "PinDirectory",
     "PinImages",
+    "Text",
     "compose_pins",
     "contact_sheet",
     "load_digits",
     "load_pins",
+    "load_text",
     "read_manifest",
     "read_verified",
     "split_indices",
@@ -33,5 +36,6 @@ __getattr__ = export(
         "files": ["DataFile", "read_manifest", "read_verified", "verify_all"],
         "picture": ["contact_sheet", "to_png"],
         "pins": ["Office", "PinDirectory", "load_pins"],
+        "text": ["ALPHABET", "Text", "load_text"],
     },
 )
