@@ -3,7 +3,7 @@
 Shape suffixes in this file: B = sequences, T = positions, D = width, H = heads, K = width of a head,
 V = vocabulary.
 
-Sources: attention, Vaswani et al. 2017, "Attention Is All You Need"; pre-norm blocks, the initialization and its
+Sources: attention, Vaswani et al. 2017, "Attention Is All You Need"; pre-norm blocks, initialization and its
 scaling with depth, Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3.
 """
 
