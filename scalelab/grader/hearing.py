@@ -28,6 +28,10 @@ LEFT_OUT = 3
 """cells that may end the process; the next one makes the whole submission fail"""
 REPEATS = 2
 """of a measured check that was inconclusive"""
+REST_S = 20.0
+"""for all that is left, once a cell or a check ran over its limit"""
+_SHORTER = 5
+"""times shorter are limits from then on"""
 _PAUSE_S = 0.5
 _GRACE_S = 2.0
 """for a learner process that stops a cell itself, before the judge does"""
@@ -62,7 +66,8 @@ class Hearing:
         self._left_out: dict[int, str] = {}
         self._learner: Learner | None = None
         self._answers: HeardAnswers | None = None
-        self._deadline = time.monotonic() + 2 * warm.limits.submission_s
+        self._deadline = time.monotonic() + warm.limits.submission_s
+        self._is_late = False
         self.results: list[CheckResult] = []
         self.written: dict[str, str] = {}
         self._missing: set[str] = set()
@@ -82,14 +87,29 @@ class Hearing:
         """
         starts = 0
         for check, _ in self._lab.checks:
+            if time.monotonic() > self._deadline or starts > len(self._lab.checks):
+                self.results.append(_not_heard(check))
+                continue
             if self._answers is None or not self._answers.is_usable:
                 self._end()
                 starts += 1
-                if time.monotonic() > self._deadline or starts > len(self._lab.checks):
-                    self.results.append(_not_heard(check))
-                    continue
                 self._start()
-            self.results.append(self._check(check))
+            limit_s = self._limit(check.limit_s)
+            result = self._check(replace(check, limit_s=limit_s))
+            self._hurry_after(result.seconds, limit_s)
+            self.results.append(result)
+
+    def _limit(self, limit_s: float) -> float:
+        """Return the limit that holds now, for what would have `limit_s` by itself."""
+        if self._is_late:
+            limit_s = min(limit_s, max(1.0, limit_s / _SHORTER))
+        return min(limit_s, max(1.0, self._deadline - time.monotonic()))
+
+    def _hurry_after(self, seconds: float, limit_s: float) -> None:
+        """Leave less time to the rest if the limit was met."""
+        if seconds >= 0.9 * limit_s and not self._is_late:
+            self._is_late = True
+            self._deadline = min(self._deadline, time.monotonic() + REST_S)
 
     def _check(self, check: Check) -> CheckResult:
         seed = course_seed(self._key, student=self._handed.student, lab=self._lab.slug, check=check.name)
@@ -141,13 +161,15 @@ class Hearing:
         for cell in self._cells:
             if cell.number in self._left_out:
                 continue
-            deadline = min(time.monotonic() + limits.cell_s + _GRACE_S, self._deadline)
+            cell_s, started = self._limit(limits.cell_s), time.monotonic()
             try:
-                troubles = self._answers.run([cell.text], cell_s=limits.cell_s, deadline=deadline)
+                troubles = self._answers.run([cell.text], cell_s=cell_s, deadline=started + cell_s + _GRACE_S)
             except OverLimit:
-                return cell.number, f"did not stop after {format_seconds(limits.cell_s)}"
+                return cell.number, f"did not stop after {format_seconds(cell_s)}"
             except Stopped:
                 return cell.number, "ended the whole process"
+            finally:
+                self._hurry_after(time.monotonic() - started, cell_s)
             if troubles:
                 self._troubles[cell.number] = _NOTE.sub("", troubles[0], count=1)
         return None

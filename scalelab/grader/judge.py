@@ -32,7 +32,7 @@ class Judge:
     The warm process starts with the first submission that has code to run.
 
     Args:
-        limits: of what one submission may take.
+        limits: of what one submission may take; without them, those of the lab.
         require_sandbox: refuse to work with less than all layers of isolation.
         key: a secret: with it every student has inputs of their own, the same at every run.
         has_variants: the key is the course's, and students hold the variants that it gives; else they all
@@ -49,7 +49,7 @@ class Judge:
         has_variants: bool = True,
     ):
         self.lab = lab
-        self.limits = limits or Limits()
+        self.limits = limits or lab.limits
         self.key = key
         self.variant_key = key if has_variants else ""
         self._require_sandbox = require_sandbox

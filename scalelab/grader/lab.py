@@ -19,6 +19,7 @@ from scalelab import __version__
 from scalelab.core.errors import ConfigError, LabFileError
 from scalelab.core.lazy import require
 from scalelab.grader.cells import CodeCell, Refused, SubmittedNotebook, read_submission
+from scalelab.grader.limits import Limits, read_limits
 from scalelab.grading.checks import Check
 from scalelab.grading.loading import load_checks
 
@@ -101,6 +102,15 @@ class GradedLab:
             content = self.files[name].read_bytes()
             code.update(f"\0{name}\0{len(content)}\0".encode() + content)
         return code.hexdigest()
+
+    @functools.cached_property
+    def limits(self) -> Limits:
+        """Return what a submission may take, as ``[grading]`` of lab.toml says.
+
+        Raises:
+            LabFileError: it says what is no limit.
+        """
+        return read_limits(self.files["lab.toml"]) if "lab.toml" in self.files else Limits()
 
     @functools.cached_property
     def checks(self) -> tuple[tuple[Check, bool], ...]:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from scalelab.core.errors import LabFileError, did_you_mean
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 MIB = 1024**2
 
@@ -11,9 +20,9 @@ MIB = 1024**2
 class Limits:
     """Hard limits of one learner process; each ends it with a result that says which one was met."""
 
-    cell_s: float = 60.0
-    """one cell of the notebook [s]"""
-    submission_s: float = 300.0
+    cell_s: float = 20.0
+    """one cell of the notebook [s]; what measures and what comes before the first task is not among them"""
+    submission_s: float = 120.0
     """all cells and all calls together [s]"""
     memory_bytes: int = 2048 * MIB
     processes: int = 32
@@ -25,3 +34,22 @@ class Limits:
     open_files: int = 128
     output_bytes: int = 1 * MIB
     """of what is printed, the end is kept"""
+
+
+def read_limits(path: Path) -> Limits:
+    """Return the limits of a lab's ``lab.toml``: ``[grading]`` with ``cell_s = 60``, the others as above.
+
+    Raises:
+        LabFileError: it has a name that is no limit, or a value that is no number above 0.
+    """
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8")).get("grading", {})
+    except ValueError as error:
+        raise LabFileError(f"{path}: {error}", hint="mend the file") from None
+    known = asdict(Limits())
+    for name, value in told.items() if isinstance(told, dict) else [("grading", told)]:
+        if name not in known:
+            raise LabFileError(f"{path}: [grading] has {name!r}", hint=did_you_mean(name, list(known)))
+        if type(value) not in (int, float) or not value > 0:
+            raise LabFileError(f"{path}: [grading] {name} is {value!r}", hint="give a number above 0")
+    return Limits(**told)

@@ -110,7 +110,7 @@ def run_grading(
             raise ConfigError(f"there is no submission of {name!r} in {submissions}", hint=hint)
         plan = plan_for(
             lab.folder,
-            limits=limits,
+            limits=limits or lab.limits,
             require_sandbox=require_sandbox,
             key=_read_key(out, key_file),
             has_variants=key_file is not None,
