@@ -390,7 +390,7 @@ def run_tests():
         x_title="runs of each side in a test",
         y_title="tests with a winner, of 100",
         line_at=5,
-        line_text="what the interval rule may announce",
+        line_text="the interval rule's promise: at most 5",
     )
     usual, honest = rows[0]["mean rule"], rows[0]["interval rule"]
     shown = {rule: ", ".join(str(row[rule]) for row in rows) for rule in list(rows[0])[1:]}
@@ -425,7 +425,8 @@ measured
 #    spoiled with probability $1 - (1 - p)^{2n}$.
 # 3. **Coins**, for the interval rule: it promises $P_k$, at most 5 %, and nothing at all for n = 3. A
 #    promise of c in 100 is an average: the count itself is a throw of dice, and scatters by about
-#    $\pm 2\sqrt{c\,(1 - c/100)}$ (a binomial count, two standard deviations).
+#    $\pm 2\sqrt{c\,(1 - c/100)}$ (a binomial count, two standard deviations). And coins know nothing of
+#    each other; do pairs that run a millisecond apart?
 
 # %%
 median_s = statistics.median(pooled)
@@ -461,7 +462,9 @@ for row in measured.table:
 # The *residual* is what the second model leaves over. Write down, in your words:
 # - which of the two models comes closer, and why more runs do not rescue the mean;
 # - what the residual may be made of. (Do bad calls come alone, or in clusters? What if both sides have
-#   one?)
+#   one?);
+# - whether the interval rule kept its promise, scatter included; and if not, what its pairs have in common
+#   that coins have not.
 #
 # No machine grades this: your words are kept, and an instructor may read them.
 
@@ -477,7 +480,8 @@ lab.explain(
     "call weighs less, but there are more of them. The second model lets bad calls come "
     "alone. Where they come in clusters, fewer tests hold one than it expects; where two "
     "middling ones meet in one test, they do together what it asks of a single one, and "
-    "more tests are lost.",
+    "more tests are lost. The interval rule supposes coins; where it announced more than "
+    "their scatter allows, one slow moment met several pairs.",
 )
 
 # %% [markdown]
@@ -486,7 +490,8 @@ lab.explain(
 # - Numbers of the table, for the smallest and the largest n, and not only "closer".
 # - That more runs bring more interrupted calls, while each must be worse to lift the mean by 5 %.
 # - One effect that makes the second model say too much, and one that makes it say too little.
-# - Whether the interval rule's counts lie within their scatter.
+# - Whether the interval rule's counts lie within their scatter. Above it, pairs were not independent: what
+#   slows the machine lasts for several calls, so that neighbouring pairs share their luck.
 #
 # </details>
 

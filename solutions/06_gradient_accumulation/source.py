@@ -416,7 +416,7 @@ def run_cuts():
         "last micro-batch",
         ["by steps, %", "by targets, %"],
         title="The same photos, two rules",
-        x_title="photos in the last micro-batch (after 32 + 32)",
+        x_title="photos in the last micro-batch",
         y_title="gradient off by, %",
         is_log=True,
         colours=("#c8433f", "#3b7dd8"),
