@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import grader_kills as kills
 import grader_light as light
 import psutil
 import pytest
@@ -17,7 +15,6 @@ from click.testing import CliRunner
 
 from scalelab.cli import main
 from scalelab.core.errors import ConfigError
-from scalelab.gradebook import write_gradebook
 from scalelab.grader import run as run_module
 from scalelab.grader.lab import GradedLab
 from scalelab.grader.run import RESULTS, Finished, run_grading
@@ -231,42 +228,6 @@ def test_many_submissions_need_no_more_memory_than_few(lab, tmp_path):
 
 
 KILLS = 10
-COMMAND = """
-import sys
-from pathlib import Path
-from scalelab.grader.lab import GradedLab
-from scalelab.grader.run import run_grading
-lab, submissions, out, key = map(Path, sys.argv[1:5])
-run_grading(GradedLab.load(lab), submissions, out, jobs=2, key_file=key)
-"""
-
-
-def start(*arguments: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", COMMAND, *map(str, arguments)], stdin=subprocess.DEVNULL)
-
-
-def kill_after(process: subprocess.Popen[bytes], results: Path, count: int, wait_s: float) -> bool:
-    """Kill a run once it has written `count` rows and `wait_s` more has passed; tell whether it still ran."""
-    until = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < until:
-        if results.exists() and results.read_bytes().count(b"\n") >= count:
-            break
-        time.sleep(0.002)
-    time.sleep(wait_s)
-    is_running = process.poll() is None
-    below = psutil.Process(process.pid).children(recursive=True) if is_running else []
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    _, alive = psutil.wait_procs(below, timeout=20)
-    assert alive == []
-    return is_running
-
-
-def gradebooks(out: Path) -> dict[str, bytes]:
-    write_gradebook(out)
-    return {path.name: path.read_bytes() for path in sorted(out.glob("*.csv"))} | {
-        path.name: path.read_bytes() for path in sorted((out / "feedback").iterdir())
-    }
 
 
 def test_kills_at_random_moments_change_nothing_of_the_gradebook(lab, key, tmp_path):
@@ -275,9 +236,11 @@ def test_kills_at_random_moments_change_nothing_of_the_gradebook(lab, key, tmp_p
     out, rng = tmp_path / "killed", random.Random(0)
     killed = 0
     for moment in range(KILLS):
-        process = start(lab.folder, submissions, out, key)
-        killed += kill_after(process, out / RESULTS, 2 * moment, rng.uniform(0, 0.1))
+        process = kills.start(lab.folder, submissions, out, key)
+        kills.wait_for_rows(process, out, 2 * moment)
+        time.sleep(rng.uniform(0, 0.1))
+        killed += kills.kill(process)
     assert killed >= KILLS // 2
     run_grading(lab, submissions, out, jobs=2, key_file=key)
     assert lasting(out) == lasting(tmp_path / "calm")
-    assert gradebooks(out) == gradebooks(tmp_path / "calm")
+    assert kills.gradebooks(out) == kills.gradebooks(tmp_path / "calm")
