@@ -10,7 +10,7 @@ import click
 
 @click.group()
 def author() -> None:
-    """Write labs: one source, two notebooks, and a proof that they hold."""
+    """Write labs: one source, two notebooks, and a proof of both."""
 
 
 @author.command()
