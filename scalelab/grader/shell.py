@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import Any
 
 from scalelab.core.lazy import require
@@ -10,7 +11,7 @@ from scalelab.grader.inert import InertLab, PassedOver
 from scalelab.grading.expectations import in_words
 from scalelab.grading.limits import OverLimit, time_limit
 
-_SHOW_NOTHING = {"MPLBACKEND": "agg", "PLOTLY_RENDERER": "json", "TQDM_DISABLE": "0"}
+_SHOW_NOTHING = {"MPLBACKEND": "agg", "PLOTLY_RENDERER": "json"}
 
 
 def make_shell() -> Any:
@@ -29,7 +30,7 @@ def make_shell() -> Any:
 
     class Shell(shell_module.InteractiveShell):
         def init_profile_dir(self, profile_dir: Any) -> None:
-            pass  # nothing is read from a home folder, and nothing written there
+            self.profile_dir = profile_dir  # nothing is read from a home folder, and nothing written there
 
         def init_ipython_dir(self, ipython_dir: Any) -> None:
             pass
@@ -48,7 +49,12 @@ def make_shell() -> Any:
     import scalelab
 
     scalelab.Lab = InertLab  # type: ignore[attr-defined]
-    return Shell.instance(config=config, display_pub_class=SilentPublisher)
+    parts = {"config": config, "display_pub_class": SilentPublisher}
+    if require("IPython", extra="grade").version_info >= (9,):
+        return Shell.instance(**parts)
+    with tempfile.TemporaryDirectory() as folder:  # IPython 8 wants one while it starts
+        profile = require("IPython.core.profiledir", extra="grade").ProfileDir.create_profile_dir(folder)
+        return Shell.instance(**parts, profile_dir=profile, ipython_dir=folder)
 
 
 def run_cell(shell: Any, source: str, *, limit_s: float) -> str:

@@ -135,7 +135,7 @@ class Answers:
         """
         answers = Answers(self._namespace)
         try:
-            return plain(load_inside(self._folder, function)(answers, **inputs))
+            return plain(load_inside(self._folder, function)(answers, **own_copy(inputs)))
         finally:
             self.last, self.raised, self.missing = answers.last, answers.raised, answers.missing
 
@@ -149,7 +149,7 @@ class Answers:
         Raises:
             LabFileError: there is no such file or function.
         """
-        value = plain(load_inside(self._folder, function)(Answers({}), **inputs))
+        value = plain(load_inside(self._folder, function)(Answers({}), **own_copy(inputs)))
         self.last = (f"`{function}` found", value)
         return value
 

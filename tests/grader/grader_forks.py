@@ -69,5 +69,5 @@ class Forks:
         """Fork a learner process that has run some cells."""
         with self.channel() as channel:
             answers = RemoteAnswers(channel, inside_source=inside)
-            answers.run(cells, cell_s=5, deadline=time.monotonic() + 60)
+            answers.run(cells, cell_s=60, deadline=time.monotonic() + 120)
             yield answers
