@@ -13,8 +13,8 @@ from pathlib import Path
 from scalelab.grader.limits import Limits
 
 _PAGE = os.sysconf("SC_PAGESIZE") if hasattr(os, "sysconf") else 4096
-
 _EXITING = 4  # PF_EXITING of the kernel
+_SIGNALS = 1024
 
 
 def set_limits(limits: Limits, *, process_count: int) -> None:
@@ -26,20 +26,19 @@ def set_limits(limits: Limits, *, process_count: int) -> None:
     import resource
 
     wanted = {
-        "RLIMIT_CORE": 0,
+        "RLIMIT_CORE": 1,  # not 0, which a core that is piped to a program overlooks (core(5))
         "RLIMIT_FSIZE": limits.file_bytes,
         "RLIMIT_NOFILE": limits.open_files,
         "RLIMIT_NPROC": process_count,
         "RLIMIT_CPU": math.ceil(limits.submission_s) * (os.cpu_count() or 1),  # the clock's understudy
         "RLIMIT_MEMLOCK": 0,
         "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_SIGPENDING": _SIGNALS,
     }
     if sys.platform == "linux":
         address_space, data = _mapped()
         wanted["RLIMIT_DATA"] = data + limits.memory_bytes
-        wanted["RLIMIT_AS"] = (
-            address_space + 4 * limits.memory_bytes
-        )  # stacks and arenas reserve, and never use
+        wanted["RLIMIT_AS"] = address_space + 4 * limits.memory_bytes  # for stacks and arenas
     for name, value in wanted.items():
         kind = getattr(resource, name, None)
         if kind is None:
@@ -169,6 +168,6 @@ def _share(pid: int) -> int:
         return _resident(pid)
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
+    except OSError:  # gone, or hidden by its owner: then no page counts as shared
+        return _resident(pid)
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

@@ -131,12 +131,15 @@ class ForkingHost:
 
 
 def _let_go(line: socket.socket) -> Ending:
-    with line:
-        try:
+    ending = Ending("lost")
+    with line, contextlib.suppress(OSError, EOFError):
+        line.settimeout(_END_S)
+        with contextlib.suppress(OSError):
             line.shutdown(socket.SHUT_WR)
-            line.settimeout(_END_S)
-            ending = Ending(**receive_frame(line))
-            line.recv(1)  # until the supervisor is gone
-        except (OSError, EOFError):
-            return Ending("lost")
+        try:
+            told = receive_frame(line)
+        except ConnectionResetError:  # it hung up before it had read all of ours; its word comes after
+            told = receive_frame(line)
+        ending = Ending(**told)
+        line.recv(1)  # until the supervisor is gone
     return ending

@@ -27,10 +27,15 @@ class NamespaceWard(Ward):
     def fork(self, number: int, alive: int) -> int:
         """Fork the first process of a new process space."""
         kernel.unshare(kernel.NEWPID)
-        pid = os.fork()
-        if pid:
-            kernel.setns(self.process_space, kernel.NEWPID)
-        elif self.first_user is not None:
+        pid = -1
+        try:
+            pid = os.fork()
+        finally:
+            if pid != 0:
+                kernel.setns(self.process_space, kernel.NEWPID)
+        if pid != 0:
+            return pid
+        if self.first_user is not None:
             self.user = self.first_user + number % namespaces.USERS
         else:  # the only user here: the kernel counts the warm process, all supervisors and learners as one's
             self.process_count = self.other_processes + 2 + alive * (1 + self.limits.processes)

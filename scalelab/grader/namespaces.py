@@ -12,15 +12,16 @@ import contextlib
 import os
 import re
 import select
+import socket
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from scalelab.grader import confine, kernel
 
-ROOM = "/room"
+ROOM = "/run/learner"
 WORK = f"{ROOM}/work"
-SETUP = "/setup"
+SETUP = "/run/setup"
 """what the set-up cells wrote, seen read-only by every learner process"""
 HOMES = {"HOME": f"{ROOM}/home", "TMPDIR": f"{ROOM}/tmp"}
 _FIRST_USER, USERS = 61184, 40
@@ -85,6 +86,7 @@ def enter_room(disk_bytes: int, owner: int | None) -> None:
     _mount_terminals()
     _mount_room(disk_bytes, owner)
     kernel.bring_up_loopback()
+    socket.sethostname("learner")
 
 
 def counted_outside() -> int:
@@ -179,7 +181,7 @@ def _with_targets(paths: Iterable[str]) -> list[tuple[str, str]]:
     """Return (real path, where it is to be seen), outer folders first, none inside another."""
     wanted = {}
     for path in paths:
-        if os.path.islink(path) and os.path.dirname(path) == "/":
+        if os.path.islink(path) and path in _SYSTEM:
             continue  # /bin -> usr/bin: copied as a link
         if os.path.exists(path):
             real = os.path.realpath(path)
@@ -215,7 +217,7 @@ def _build_root(shown: Sequence[tuple[str, str]]) -> None:
         Path(f"/{path}").parent.mkdir(exist_ok=True)
         Path(f"/{path}").write_text(text)
     for folder in ("/proc", "/dev/pts", ROOM, SETUP):
-        os.mkdir(folder)
+        os.makedirs(folder, exist_ok=True)
     kernel.mount("proc", "/proc", "proc", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
     _mount_terminals()
     kernel.unmount("/.outside")

@@ -1,7 +1,8 @@
 """A filter of system calls: what no exercise needs, and what would reach around the other limits.
 
 Memory that belongs to no process (memfd, System V segments), new namespaces and mounts, looking into other
-processes, and kernel interfaces with a long record of holes. A refused call fails with EPERM.
+processes, sockets that no namespace bounds (AF_VSOCK reaches the host of a virtual machine), and kernel
+interfaces with a long record of holes. A refused call fails with EPERM.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _REFUSED = {
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
     "kcmp": (312, 272),
+    "syslog": (103, 116),
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
@@ -45,7 +47,8 @@ _REFUSED = {
     "mount_setattr": (442, 442),
     "memfd_secret": (447, 447),
 }
-_CLONE, _CLONE3 = (56, 220), 435
+_CLONE, _CLONE3, _SOCKET = (56, 220), 435, (41, 198)
+_FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: what the network's namespace bounds
 _ARCHITECTURE = (0xC000003E, 0xC00000B7)  # AUDIT_ARCH_X86_64, AUDIT_ARCH_AARCH64
 _X32 = 0x40000000  # the third set of numbers of x86_64
 _NEW_NAMESPACE = 0x7E020000  # any CLONE_NEW* flag
@@ -88,6 +91,11 @@ def _program(column: int) -> bytes:
             _step(_EQUAL, _CLONE[column], 0, 3),
             _step(_LOAD, _FIRST_ARGUMENT),
             _step(_ANY_BIT, _NEW_NAMESPACE, 0, 1),
+            _step(_RETURN, _EPERM),
+            _step(_LOAD, _NUMBER),
+            _step(_EQUAL, _SOCKET[column], 0, 2 + len(_FAMILIES)),
+            _step(_LOAD, _FIRST_ARGUMENT),
+            *(_step(_EQUAL, family, len(_FAMILIES) - at, 0) for at, family in enumerate(_FAMILIES)),
             _step(_RETURN, _EPERM),
             _step(_RETURN, _ALLOW),
         ]

@@ -79,8 +79,8 @@ class Ward:
     def watch(self, pid: int, line: socket.socket) -> dict[str, Any]:
         """Wait for the end of the learner process, or bring it about; return how it ended and what it took.
 
-        It ends by itself, at the limit on time or memory, or when the judge lets go of the line or the warm
-        process is gone.
+        It ends by itself, at a limit on time, memory or processes, or when the judge lets go of the line or
+        the warm process is gone.
         """
         started = time.monotonic()
         peak, why, code, usage = 0, "", None, None
@@ -91,7 +91,8 @@ class Ward:
             code, usage = _bury(pid)
             if code is not None:
                 break
-            peak = max(peak, confine.memory_of(self.members(), enough=self.allowed_memory))
+            members = self.members()
+            peak = max(peak, confine.memory_of(members, enough=self.allowed_memory))
             if not why:
                 seconds = time.monotonic() - started
                 is_let_go = line in awake or os.getppid() != warm_process
@@ -101,6 +102,8 @@ class Ward:
                     why = "memory"
                 elif seconds > self.limits.submission_s:
                     why = "time"
+                elif len(members) > self.limits.processes:  # the kernel has no such limit for root
+                    why = "processes"
             if why:
                 self.end()
                 wakers = wakers[-1:] if len(wakers) > 1 else []

@@ -79,14 +79,18 @@ def _serve(control: socket.socket, ward: Ward, shell: Any) -> None:
         if not message:
             return  # the judge is gone: so is this process, and with it all below
         number += 1
-        pid = ward.fork(number, len(alive) + 1)
-        if pid == 0:
-            control.close()
-            line, channel = (socket.socket(fileno=descriptor) for descriptor in descriptors)
-            _supervise(ward, line, channel, shell)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        alive.add(pid)
+        with contextlib.ExitStack() as both:
+            line, channel = (both.enter_context(socket.socket(fileno=number)) for number in descriptors)
+            try:
+                pid = ward.fork(number, len(alive) + 1)
+            except OSError as error:  # no more processes or namespaces for now
+                with contextlib.suppress(OSError):
+                    send_frame(line, {"how": f"not started: {error}"})
+                continue
+            if pid == 0:
+                control.close()
+                _supervise(ward, line, channel, shell)
+            alive.add(pid)
 
 
 def _supervise(ward: Ward, line: socket.socket, channel: socket.socket, shell: Any) -> None:

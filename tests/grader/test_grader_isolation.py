@@ -207,9 +207,12 @@ CALLS = {
     "memory without an owner": "import os; os.memfd_create('x')",
     "System V shared memory": "kernel._checked(kernel._libc().shmget(1234, 1 << 20, 0o1600), 'shmget')",
     "becoming root": "import os; os.setuid(0); assert os.geteuid() == 0",
-    "the processor's log": "open('/dev/kmsg').close()",
+    "the kernel's log": "open('/dev/kmsg').close()",
+    "the kernel's log by a call": "kernel._checked(kernel._libc().klogctl(3, bytes(100), 100), 'klogctl')",
     "a device of its own": "import os, stat; os.mknod('disk', stat.S_IFBLK | 0o600, os.makedev(8, 0))",
     "settings of the kernel": "open('/proc/sys/kernel/hostname', 'w').write('mine')",
+    "a socket to the machine's host": "import socket; socket.socket(40, socket.SOCK_STREAM)",
+    "a socket into the kernel's ciphers": "import socket; socket.socket(38, socket.SOCK_SEQPACKET)",
     "another clock": "import time; time.clock_settime(time.CLOCK_REALTIME, 0)",
 }
 
@@ -265,7 +268,7 @@ def test_no_folder_of_the_system_can_be_written(warm, tmp_path):
         "/",
         "/etc",
         "/usr/lib",
-        "/setup",
+        "/run/setup",
         "/dev",
         str(Path(scalelab.__file__).parent),
         os.path.dirname(os.__file__),

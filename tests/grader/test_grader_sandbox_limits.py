@@ -62,16 +62,24 @@ time.sleep(60)
         assert ended_by_itself(learner, source) == "memory"
 
 
-def test_memory_that_is_shared_counts_too(warm, neighbour):
-    source = f"""
+SHARED = f"""
 import mmap
 held = [mmap.mmap(-1, {SMALL.memory_bytes // 4}) for _ in range(8)]
 for part in held:
     for at in range(0, len(part), 4096): part[at] = 1
 result = "had it all"
 """
+
+
+def test_memory_that_is_shared_counts_too(warm, neighbour):
     with warm.learner() as learner:
-        assert ended_by_itself(learner, source) == "memory"
+        assert ended_by_itself(learner, SHARED) == "memory"
+
+
+def test_memory_of_a_process_that_hides_itself_counts_too(warm, neighbour):
+    hide = "import ctypes; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE"
+    with warm.learner() as learner:
+        assert ended_by_itself(learner, hide + SHARED) == "memory"
 
 
 def test_control_a_larger_limit_grants_it():

@@ -195,3 +195,25 @@ def test_after_a_kill_nothing_is_left(mode, victim):
 def mounts_and_folders() -> tuple[str, list[str]]:
     folders = sorted(path.name for path in Path(tempfile.gettempdir()).glob("scalelab-grader-*"))
     return Path("/proc/self/mountinfo").read_text(), folders
+
+
+FORK_FAILS_ONCE = """
+import os, sys
+real, seen = os.fork, []
+def fork():
+    if sys._getframe(1).f_code.co_name == "fork":  # of a supervisor: the first is that of the layers' trial
+        seen.append(1)
+        if len(seen) == 2: raise BlockingIOError(11, "Resource temporarily unavailable")
+    return real()
+os.fork = fork
+"""
+
+
+def test_a_fork_that_fails_costs_one_submission_and_not_the_warm_process():
+    with warm_process(setup_cells=[FORK_FAILS_ONCE]) as warm:
+        with warm.learner() as learner:
+            with pytest.raises(Closed):
+                ask(learner, "result = 1")
+            assert learner.ended.startswith("not started")
+        with warm.learner() as learner:
+            assert ask(learner, "result = 1") == 1
