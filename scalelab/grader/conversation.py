@@ -89,6 +89,9 @@ class Conversation:
             reply = {"value": number, "of": None, **self._serve[kind](message)}
         except self._catches as error:
             reply = {"raised": number, **self._tell(error)}
+        except BaseException:
+            self.channel.is_open = False  # the other side waits for an answer that will not come
+            raise
         finally:
             self._depth -= 1
         try:

@@ -121,6 +121,12 @@ class Reader:
             return torch.from_numpy(np.frombuffer(raw, np.uint8) != 0).reshape(shape)
         return torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape)
 
+    def _text(self, node: list[Any], depth: int) -> str:
+        raw = self.part(node[1])
+        if len(raw) > self._limits.numbers:
+            raise TooLong(f"a text of {len(raw)} bytes")
+        return str(raw, "utf-8")
+
     def _texts(self, node: list[Any], depth: int) -> np.ndarray:
         _, width, shape, series = node
         items = self.read(series, depth)
@@ -133,6 +139,8 @@ class Reader:
 
     def _numbers(self, node: list[Any], depth: int) -> list[Any]:
         raw = self.part(node[1])
+        if len(raw) > 8 * self._limits.items:
+            raise TooLong(f"a list of {len(raw) // 8} numbers")
         return np.frombuffer(raw, "<f8" if node[0] == "floats" else "<i8").tolist()
 
     def _stand_in(self, node: list[Any], depth: int) -> Any:
@@ -167,6 +175,8 @@ class Reader:
         sizes = tuple(_whole(size, 2**40) for size in shape)
         if count != math.prod(sizes) * itemsize:
             raise Malformed("a shape that does not fit the bytes")
+        if math.prod(sizes) > self._limits.numbers:
+            raise TooLong(f"an array of shape {sizes}")
         return self.part(count), sizes
 
 
@@ -252,7 +262,7 @@ def _a(value: Any, kind: type) -> Any:
 
 _READ: dict[str, Callable[[Reader, list[Any], int], Any]] = {
     "...": lambda reader, node, depth: ...,
-    "text": lambda reader, node, depth: str(reader.part(node[1]), "utf-8"),
+    "text": Reader._text,
     "bytes": lambda reader, node, depth: bytes(reader.part(node[1])),
     "int": Reader._whole,
     "floats": Reader._numbers,

@@ -74,7 +74,10 @@ class Writer:
     def _text(self, text: str, depth: int) -> Any:
         if len(text) <= INLINE:
             return text
-        return ["text", self.part(text.encode(errors="replace"))]
+        data = text.encode(errors="replace") if len(text) <= self._limits.numbers else b""
+        if not 0 < len(data) <= self._limits.numbers:
+            raise TooLong(f"a text of {len(text)} characters")
+        return ["text", self.part(data)]
 
     def _bytes(self, data: bytes, depth: int) -> Any:
         return data if len(data) <= INLINE else ["bytes", self.part(data)]
@@ -113,8 +116,8 @@ class Writer:
     def _array(self, value: np.ndarray, depth: int) -> Any:
         if value.dtype.kind not in ARRAYS:
             return self.write(as_base(value), depth)
-        if value.nbytes > self._limits.frame_bytes:
-            raise TooLong(f"an array of {value.nbytes // MIB} MiB")
+        if value.size > self._limits.numbers or value.nbytes > self._limits.frame_bytes:
+            raise TooLong(f"an array of shape {value.shape}")
         if value.dtype.kind == "U":
             texts = self._series(value.ravel().tolist(), depth)
             return ["texts", value.dtype.itemsize // 4, list(value.shape), texts]
@@ -124,8 +127,8 @@ class Writer:
 
     def _tensor(self, value: Any) -> Any:
         name = str(value.dtype).rpartition(".")[2]
-        if value.numel() * value.element_size() > self._limits.frame_bytes:
-            raise TooLong(f"a tensor of {value.numel() * value.element_size() // MIB} MiB")
+        if value.numel() > self._limits.numbers:
+            raise TooLong(f"a tensor of shape {tuple(value.shape)}")
         if name not in TENSORS or value.is_quantized:
             return self.write(opaque("Tensor", f"a tensor of {name}", tuple(value.shape), name))
         if value.layout is not sys.modules["torch"].strided:

@@ -36,12 +36,14 @@ class WireLimits:
     depth: int = 40
     items: int = 500_000
     """of one list"""
+    numbers: int = 16 * MIB
+    """of one array: a check makes float64 of them, whatever they were; and bytes of one text"""
     all_structure_bytes: int = 16 * MIB
     """of a check; as objects they take up to 45 times as much memory"""
     all_frame_bytes: int = 256 * MIB
     functions: int = 10_000
     """of the other side, for which there are stand-ins"""
-    keys: int = 10_000
+    keys: int = 5_000
     """of dicts and sets that are neither texts nor small numbers: many can be made with one same hash"""
 
 

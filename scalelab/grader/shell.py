@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from typing import Any
 
@@ -11,6 +12,7 @@ from scalelab.grader.inert import InertLab, PassedOver
 from scalelab.grading.expectations import in_words
 from scalelab.grading.limits import OverLimit, time_limit
 
+_INSTALL = re.compile(r"\b(pip3?|uv|conda|mamba|apt|apt-get)\b.*\binstall\b")
 _SHOW_NOTHING = {"MPLBACKEND": "agg", "PLOTLY_RENDERER": "json"}
 
 
@@ -18,6 +20,7 @@ def make_shell() -> Any:
     """Return the shell of this process; `scalelab.Lab` is inert from now on."""
     shell_module = require("IPython.core.interactiveshell", extra="grade")
     publisher_module = require("IPython.core.displaypub", extra="grade")
+    formatter_module = require("IPython.core.formatters", extra="grade")
     config = require("traitlets.config", extra="grade").Config()
     config.HistoryManager.update(enabled=False, hist_file=":memory:")
 
@@ -28,7 +31,19 @@ def make_shell() -> Any:
         def clear_output(self, wait: bool = False) -> None:
             pass
 
+    class SilentFormatter(formatter_module.DisplayFormatter):
+        def format(self, *_: Any, **__: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+            return {}, {}
+
     class Shell(shell_module.InteractiveShell):
+        def init_display_formatter(self) -> None:
+            self.display_formatter = SilentFormatter(parent=self)
+            self.configurables.append(self.display_formatter)
+
+        def system(self, cmd: str) -> None:
+            if not _INSTALL.search(cmd):  # there is no network, and all that a lab needs is here
+                super().system(cmd)
+
         def init_profile_dir(self, profile_dir: Any) -> None:
             self.profile_dir = profile_dir  # nothing is read from a home folder, and nothing written there
 

@@ -43,6 +43,8 @@ HONEST = {
         "import asyncio\nasync def g(v): return sum(v)\ndef total(v): return asyncio.run(g(v))",
     ),
     "uses magics": ("%time x = 1\n!echo hi\n%alias_magic t timeit", "%%time\n" + RIGHT, "%nothing_like_it"),
+    "installs what it needs": ("!pip install -q scalelab torch", "%pip install numpy\n" + RIGHT),
+    "shows a value whose text breaks": ("class A:\n    def __repr__(self): 1 / 0\nA()", RIGHT + "\nA()"),
     "writes a module": ("%%writefile mine.py\ndef add(v): return sum(v)", "from mine import add as total"),
     "shadows names": ("list = dict = print = len = str = type = 3", RIGHT),
     "shadows modules": ("json = msgpack = os = sys = np = None", RIGHT),

@@ -211,6 +211,20 @@ def test_functions_without_number_are_too_many(line):
         received(line, frame(value(["list", *[["function", 1, "f"]] * 20_000])))
 
 
+WIDE = {
+    "an array": (["array", "|i1", [4097, 4097], 4097**2], 4097**2),
+    "a list of numbers": (["floats", 8 * 600_000], 8 * 600_000),
+    "a text": (["text", 17 * MIB], 17 * MIB),
+}
+
+
+@pytest.mark.parametrize("what", WIDE)
+def test_small_raw_parts_that_grow_when_they_are_used_are_too_long(line, what):
+    tree, size = WIDE[what]
+    with pytest.raises(TooLong):
+        received(line, frame(value(tree), b"a" * size))
+
+
 def test_a_thousand_types_of_opaque_values_are_a_hundred(line):
     tree = ["list", *[["opaque", f"T{i}", "x", None, None] for i in range(1000)]]
     found = received(line, frame(value(tree)))["value"]
