@@ -156,11 +156,11 @@ def read_classbook(out: Path) -> Classbook:
     entries = _entries(grades, marks, found, read_late(out))
     questions = _questions(out, entries, marks.values())
     settings = _settings(out)
-    title = settings.get("title") or labs[0]
+    title = settings.get("title", "")
     return Classbook(
         lab=labs[0],
-        title=title,
-        column=settings.get("column") or title,
+        title=title or labs[0].replace("_", " "),
+        column=settings.get("column") or title or labs[0],
         entries=entries,
         tasks=_tasks(grades),
         questions=questions,

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from scalelab.core.locks import hold_lock
 from scalelab.gradebook.classbook import keep_settings, read_classbook
 from scalelab.gradebook.dashboard import write_dashboard
 from scalelab.gradebook.exports import write_exports
 from scalelab.gradebook.feedback import write_feedback
 from scalelab.gradebook.written import write_written
+
+LOCK = ".gradebook.lock"
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,14 @@ def write_gradebook(
 
     Raises:
         DataError: no results, or a file that cannot be used.
+        ConfigError: somebody else is writing it.
     """
-    keep_settings(out, roster=roster, rubric=rubric, title=title, column=column)
-    book = read_classbook(out)
-    notes = [*book.notes, *write_exports(book, out)]
-    if told := write_written(book, out):
-        notes.append(told)
-    write_feedback(book, out)
-    write_dashboard(book, out)
+    with hold_lock(out / LOCK, doing="writing the gradebook"):
+        keep_settings(out, roster=roster, rubric=rubric, title=title, column=column)
+        book = read_classbook(out)
+        notes = [*book.notes, *write_exports(book, out)]
+        if told := write_written(book, out):
+            notes.append(told)
+        write_feedback(book, out)
+        write_dashboard(book, out)
     return Report(len(book.entries), book.max_points, tuple(notes))

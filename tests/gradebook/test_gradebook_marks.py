@@ -193,6 +193,8 @@ def test_a_new_answer_waits_for_a_mark_while_the_old_one_counts(out):
     write_results(out, [graded("mira", written={"trade": "Time for memory."})])
     report = write_gradebook(out)
     assert any("changed since" in note and "mira" in note for note in report.notes)
+    assert any("3 written answers to mark" in note for note in report.notes)  # two of ravi, this one
+    assert "still to be read" in (out / "feedback" / "mira.html").read_text()
     row = next(
         row for row in csv.DictReader((out / "written.csv").read_text(encoding="utf-8-sig").splitlines())
         if row["student"] == "mira" and row["task"] == "trade"

@@ -86,7 +86,7 @@ def test_a_student_reads_what_came_back_what_it_looks_like_and_a_hint(tmp_path):
     [
         ("refused", "Your file could not be graded"),
         ("timed out", "does not come to an end"),
-        ("crashed", "Restart the kernel"),
+        ("crashed", "can grade it once more"),
     ],
 )
 def test_whoever_has_no_grade_reads_why_and_what_to_do(tmp_path, status, told):
