@@ -136,6 +136,16 @@ def count_processes_of_user() -> int:
     )
 
 
+def count_processes_here() -> int:
+    """Return the processes and threads of this process space."""
+    found = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                found += len(os.listdir(f"/proc/{name}/task"))
+    return found
+
+
 def thread_count() -> int:
     """Return how many threads this process has."""
     if sys.platform == "linux":

@@ -12,7 +12,7 @@ class Ending:
     """How a learner process ended, and what it took."""
 
     how: str
-    """ok, exit N, signal N, memory, time, processes (a limit), killed (by the judge), lost, not started: why"""
+    """ok, exit N, signal N, memory, time, processes (a limit), killed (by us), lost, not started: why"""
     cpu_s: float = 0.0
     peak_memory_bytes: int = 0
     """of the learner process and all that it started, what it shares with the warm process included"""

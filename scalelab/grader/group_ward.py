@@ -33,7 +33,7 @@ class GroupWard(Ward):
         os.chdir(self.setup_folder)
         os.chmod(folder, 0o711)
 
-    def fork(self, number: int, alive: int) -> int:
+    def fork(self, number: int) -> int:
         """Fork a supervisor that inherits what its descendants leave behind."""
         pid = os.fork()
         if pid == 0:

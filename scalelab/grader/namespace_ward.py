@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from scalelab.grader import kernel, namespaces, syscalls
+from scalelab.grader import confine, kernel, namespaces, syscalls
 from scalelab.grader.limits import Limits
 from scalelab.grader.wards import Ward
 
@@ -24,8 +24,9 @@ class NamespaceWard(Ward):
         self.other_processes = other_processes
         self.process_space = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
-    def fork(self, number: int, alive: int) -> int:
+    def fork(self, number: int) -> int:
         """Fork the first process of a new process space."""
+        others = self.other_processes + 1 + confine.count_processes_here()
         kernel.unshare(kernel.NEWPID)
         pid = -1
         try:
@@ -37,8 +38,8 @@ class NamespaceWard(Ward):
             return pid
         if self.first_user is not None:
             self.user = self.first_user + number % namespaces.USERS
-        else:  # the only user here: the kernel counts the warm process, all supervisors and learners as one's
-            self.process_count = self.other_processes + 2 + alive * (1 + self.limits.processes)
+        else:  # the only user here: the kernel counts all of the grader's processes as one user's
+            self.process_count = others + 1 + self.limits.processes
         return pid
 
     def enter_room(self) -> None:

@@ -50,8 +50,8 @@ class Ward:
             modules = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
             confine.need_readable(self.first_user, {*filter(None, modules), *self.visible})
 
-    def fork(self, number: int, alive: int) -> int:
-        """Fork the supervisor of the `number`-th learner process, the last of the `alive` ones."""
+    def fork(self, number: int) -> int:
+        """Fork the supervisor of the `number`-th learner process."""
         raise NotImplementedError
 
     def enter_room(self) -> None:
@@ -88,7 +88,7 @@ class Ward:
         warm_process = os.getppid()
         while True:
             awake, _, _ = select.select(wakers, [], [], _TICK_S)
-            code, usage = _bury(pid)
+            code, usage = bury(pid)
             if code is not None:
                 break
             members = self.members()
@@ -149,8 +149,8 @@ def _ending_of(pid: int) -> list[Any]:
         return []
 
 
-def _bury(pid: int) -> tuple[int | None, Any]:
-    """Collect all that has ended; return exit code and usage of `pid` once it has."""
+def bury(pid: int = 0) -> tuple[int | None, Any]:
+    """Collect all children that have ended; return exit code and usage of `pid` once it has."""
     with contextlib.suppress(ChildProcessError):
         while True:
             ended, status, usage = os.wait4(-1, os.WNOHANG)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ from typing import Any
 from scalelab.grader import confine
 from scalelab.grader.frames import receive_exactly, receive_frame, send_frame
 from scalelab.grader.limits import Limits
-from scalelab.grader.wards import Ward
+from scalelab.grader.wards import Ward, bury
 from scalelab.grader.warming import named, warm_up
 
 
@@ -71,18 +72,15 @@ def _warm_up(plan: Mapping[str, Any]) -> Any:
 
 
 def _serve(control: socket.socket, ward: Ward, shell: Any) -> None:
-    alive: set[int] = set()
-    number = 0
-    while True:
+    for number in itertools.count():
         message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
-        alive -= {pid for pid in alive if os.waitpid(pid, os.WNOHANG)[0]}
         if not message:
             return  # the judge is gone: so is this process, and with it all below
-        number += 1
+        bury()
         with contextlib.ExitStack() as both:
-            line, channel = (both.enter_context(socket.socket(fileno=number)) for number in descriptors)
+            line, channel = (both.enter_context(socket.socket(fileno=each)) for each in descriptors)
             try:
-                pid = ward.fork(number, len(alive) + 1)
+                pid = ward.fork(number)
             except OSError as error:  # no more processes or namespaces for now
                 with contextlib.suppress(OSError):
                     send_frame(line, {"how": f"not started: {error}"})
@@ -90,7 +88,6 @@ def _serve(control: socket.socket, ward: Ward, shell: Any) -> None:
             if pid == 0:
                 control.close()
                 _supervise(ward, line, channel, shell)
-            alive.add(pid)
 
 
 def _supervise(ward: Ward, line: socket.socket, channel: socket.socket, shell: Any) -> None:
