@@ -192,10 +192,11 @@ class Hearing:
         return bool((self._missing | undefined) & set(names))
 
     def notes(self, plan: Plan) -> list[str]:
-        """Return a sentence for each cell that did not run through."""
+        """Return a sentence for each cell that did not run through, and is the student's own."""
         told = [f"cell {number} {why}, so it was left out" for number, why in sorted(self._left_out.items())]
         for number, trouble in sorted(self._troubles.items()):
-            if not set(_UNDEFINED.findall(trouble)) & plan.idle_names:  # of a cell that was not needed
+            needs_idle = set(_UNDEFINED.findall(trouble)) & plan.idle_names  # of a cell that was not needed
+            if number not in plan.released and not needs_idle:
                 told.append(f"cell {number} ended in {trouble}")
         return told
 

@@ -47,6 +47,8 @@ class Plan:
     """numbers of released cells after the last task: they measure and draw, and are run only if need be"""
     idle_names: frozenset[str]
     """what those define: whoever misses one of these names needs them"""
+    released: frozenset[int]
+    """numbers of cells that are as they were given out: an error there is none of the student's own"""
     tasks: Mapping[str, CodeCell]
     """by the name of the task, where a cell for it was found"""
 
@@ -194,10 +196,12 @@ class GradedLab:
             cells = cells[len(prefix) :]
         idle = [cell for cell in cells if cell.key in self._tail]
         names = frozenset[str]().union(*(self._tail[cell.key] for cell in idle))
+        given_out = {each.cell.key for each in self.release}
         return Plan(
             tuple(cells),
             frozenset(cell.number for cell in idle),
             names,
+            frozenset(cell.number for cell in cells if cell.key in given_out),
             self._find_tasks(submitted.cells),
         )
 

@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 
 import grader_tiny as tiny
+import psutil
 import pytest
 from test_grader_cells import (
     delete_checks,
@@ -254,9 +255,13 @@ def test_a_lab_whose_set_up_fails_concerns_everybody(tmp_path):
 
 def test_a_warm_process_that_was_killed_is_started_anew(judge):
     assert grade(judge, tiny.raw()).points == 12
-    process = judge.warm._process
-    process.kill()
-    process.wait()
+    warm = [
+        each for each in psutil.Process().children() if "scalelab.grader.zygote" in " ".join(each.cmdline())
+    ]
+    assert warm
+    for process in warm:
+        process.kill()
+    psutil.wait_procs(warm, timeout=10)
     rows = [grade(judge, tiny.raw()) for _ in range(2)]
     assert rows[-1].points == 12
     assert {row.status for row in rows} <= {"crashed", "graded"}
@@ -304,3 +309,17 @@ def test_mutated_notebooks_are_a_row_each(judge):
         assert row.max_points == 12
         assert 0 <= row.points <= 12
     assert "graded" in statuses
+
+
+def test_an_error_in_a_cell_as_it_was_given_out_is_not_the_students(tmp_path):
+    broken = "open('model that a measurement would have written')"
+    book = tiny.release()
+    place = next(place for place, cell in enumerate(book["cells"]) if "explain" in "".join(cell["source"]))
+    book["cells"].insert(place, tiny.code_cell(f"slow_pairwise = slow_pairwise\n{broken}"))
+    (tmp_path / "lab.ipynb").write_text(json.dumps(book))
+    for name in ("checks.py", "inside.py"):
+        (tmp_path / name).write_bytes((tiny.LAB / name).read_bytes())
+    with Judge(GradedLab.load(tmp_path), limits=LIMITS) as judge:
+        assert grade(judge, json.dumps(book).encode()).notes == []
+        book["cells"][place]["source"] = broken
+        assert "ended in FileNotFoundError" in grade(judge, json.dumps(book).encode()).notes[0]
