@@ -1,4 +1,9 @@
-"""What a process may take: set in the learner process itself before it runs a line of the submission."""
+"""What a process may take: limits of the kernel, set in the learner process before any cell runs.
+
+They hold for each process; the sum over all that a submission starts is the supervisor's to watch. Not
+cgroups: there are two versions of them, few users may write either, and a killed grader would leave their
+folders behind.
+"""
 
 from __future__ import annotations
 
