@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from scalelab.core.errors import ConfigError
+from scalelab.core.errors import ConfigError, did_you_mean
 from scalelab.course.collecting import owners, read_log
 from scalelab.course.settings import Course, CourseLab
 from scalelab.gradebook.late import Late, write_late
@@ -44,6 +44,12 @@ def grade(
         ConfigError: nothing was collected for it, or the key is missing.
     """
     course.key()
+    ids = [person.id for person in course.students()]
+    for student in sorted(set(lab.extensions) - set(ids)):
+        raise ConfigError(
+            f"{lab.slug}: nobody in {course.roster} has the id {student!r} of an extension",
+            hint=did_you_mean(student, ids),
+        )
     log = [entry for entry in read_log(course) if entry["lab"] == lab.slug]
     if not log:
         raise ConfigError(

@@ -28,13 +28,15 @@ from scalelab.classroom import LabInfo, find_lab
 from scalelab.classroom.notebooks import read_notebook
 from scalelab.core.errors import ScalelabError
 from scalelab.core.lazy import require
+from scalelab.core.paths import make_folder
 from scalelab.course.in_kernel import CLOSING, OPENING
 from scalelab.gradebook import write_gradebook
 from scalelab.grader.cells import Refused, read_submission
 from scalelab.grader.lab import GradedLab
+from scalelab.grader.run import RESULTS
 from scalelab.grader.submissions import Submission, discover
 from scalelab.grading.checks import Outcome
-from scalelab.grading.grades import Grade, append_grade
+from scalelab.grading.grades import Grade, append_grade, read_grades
 
 ISOLATION = ["none: ran in the learner's own kernel"]
 _HARMLESS = {Outcome.PASSED.value, Outcome.INCONCLUSIVE.value}
@@ -95,6 +97,8 @@ class NbmakeGradebook:
         if len(known := {info.slug: info for info in self._labs.values()}) == 1:
             for path in paths:  # a damaged one is then of this lab too
                 self._labs.setdefault(path, *known.values())
+        for info in known.values():
+            self._refuse_better(self._folder(info))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
@@ -115,20 +119,39 @@ class NbmakeGradebook:
             except Exception as raised:
                 error = raised
             grade = _grade(submission, path, info, out, error, time.perf_counter() - started)
-        append_grade(self._folder(info) / "results.jsonl", grade)
+        append_grade(self._folder(info) / RESULTS, grade)
         lost = [check for check in grade.checks if check["outcome"] not in _HARMLESS]
         lines = [f"{each['name']}: {each['outcome']}  {each['message']}" for each in lost]
         if grade.reason or lines:
             raise _failure([grade.reason] if grade.reason else lines)
         return None
 
+    def _refuse_better(self, folder: Path) -> None:
+        """Leave rows of the grader alone: those that come of this run are worth less."""
+        try:
+            make_folder(folder)
+            judged = [
+                grade.student for grade in read_grades(folder / RESULTS) if grade.isolation != ISOLATION
+            ]
+        except ScalelabError as error:
+            raise pytest.UsageError(str(error)) from None
+        if judged:
+            raise pytest.UsageError(
+                f"{folder} holds rows of scalelab grade ({judged[0]}, ...): choose another OUT"
+            )
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the gradebook of each lab."""
         if hasattr(session.config, "workerinput"):  # one of several workers: their head does it
             return
         for folder in sorted({self._folder(info) for info in self._labs.values()}):
-            if (folder / "results.jsonl").exists():
+            if not (folder / RESULTS).exists():
+                continue
+            try:
                 written = write_gradebook(folder)
+            except ScalelabError as error:
+                self._told.append(str(error))
+            else:
                 self._told += [f"{folder / 'gradebook.csv'}: {written.students} students", *written.notes]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -184,7 +207,7 @@ def _grade(
         submission=submission.path,
         sha256=hashlib.sha256(raw).hexdigest(),
         lab=info.slug,
-        lab_sha256=lab.sha256,
+        lab_sha256=f"{lab.sha256}, by nbmake",  # so that the grader never takes this row for one of its own
         max_points=float(sum(check.points for check in visible)),
         notes=[*submission.notes, *([f"{hidden} hidden checks are not run by nbmake"] if hidden else [])],
         attempts=list(submission.attempts),

@@ -14,6 +14,7 @@ from course_lab import POINTS, SLUG, SOLVED, handed_in
 from scalelab.grader.handed import Handed
 from scalelab.grader.judge import Judge
 from scalelab.grader.lab import GradedLab
+from scalelab.grader.run import run_grading
 from scalelab.grading.grades import read_grades
 
 pytest.importorskip("nbmake")
@@ -107,6 +108,22 @@ def test_each_of_several_labs_gets_a_gradebook_of_its_own(submissions, lab_folde
         (row,) = read_grades(tmp_path / "grades" / slug / "results.jsonl")
         assert (row.student, row.points) == (student, POINTS), done.stdout
         assert (tmp_path / "grades" / slug / "gradebook.csv").exists()
+
+
+def test_rows_of_the_grader_are_not_replaced_and_rows_of_nbmake_are_judged_again(
+    submissions, lab_folder, tmp_path
+):
+    for path in submissions.iterdir():
+        if path.stem != "wrong":
+            path.unlink()
+    assert run_pytest(tmp_path, *WITH_PLUGIN).returncode == 1
+    results = tmp_path / "grades" / "results.jsonl"
+    assert run_grading(GradedLab.load(lab_folder), submissions, tmp_path / "grades").skipped == 0
+    judged = results.read_bytes()
+    done = run_pytest(tmp_path, *WITH_PLUGIN)
+    assert done.returncode == 4
+    assert "holds rows of scalelab grade (wrong, ...)" in done.stderr
+    assert results.read_bytes() == judged
 
 
 @pytest.mark.parametrize(

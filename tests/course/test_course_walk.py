@@ -136,5 +136,8 @@ def test_every_step_out_of_turn_says_what_comes_before_it(term, tmp_path):
     assert "course collect" in term("grade", "41", code=2)
     assert "course grade" in term("export", "41", code=2)
     assert "course new" in term("release", "41", "--course", "..", code=2)
+    toml = tmp_path / "term" / "course.toml"
+    toml.write_text(toml.read_text(encoding="utf-8").replace("21/CSE/005", "21/CSE/05"), encoding="utf-8")
+    assert "of an extension\nhint: did you mean '21/CSE/0" in term("grade", "41", code=2)
     (tmp_path / "term" / "course.key").unlink()
     assert "backup" in term("release", "41", code=2)
