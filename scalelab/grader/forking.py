@@ -19,7 +19,7 @@ from scalelab.grader.frames import receive_frame, send_frame
 from scalelab.grader.spawning import own_folder
 from scalelab.grader.warming import bare_environment
 
-_START_S = 120.0
+_START_S = 900.0  # set-up cells may train something
 _NO_WORD = "it ended without a word"
 _END_S = 10.0
 _BOOT = """
@@ -68,7 +68,11 @@ class ForkingHost:
                 start_new_session=True,
             )
             theirs.close()
-            answer = self._start(plan)
+            try:
+                answer = self._start(plan)
+            except BaseException:
+                self.close()
+                raise
             if answer is None:
                 said.seek(0)
                 answer = {"broken": said.read()[-2000:].decode(errors="replace").strip() or _NO_WORD}
@@ -124,6 +128,8 @@ class ForkingHost:
         try:
             send_frame(self._control, plan)
             answer = receive_frame(self._control)
+        except TimeoutError:
+            return {"broken": f"it is not ready after {_START_S:.0f} s"}
         except (OSError, EOFError):
             return None
         self._control.settimeout(None)

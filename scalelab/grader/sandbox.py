@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from scalelab.core.errors import ConfigError
+from scalelab.core.errors import ConfigError, RunFailed
 from scalelab.grader import probe
 from scalelab.grader.ending import Ending, Learner
 from scalelab.grader.forking import ForkingHost, NotHere
@@ -70,6 +70,7 @@ class WarmProcess:
         self.why_weaker = ""
         """what kept a stronger mode from working"""
         self._serve = serve
+        self._is_closed = False
         folders = [os.path.abspath(path) for path in import_paths]
         plan = {
             "preload": list(preload),
@@ -79,7 +80,8 @@ class WarmProcess:
             "visible": [*(os.path.abspath(path) for path in visible_paths), *folders],
             "import_paths": [_package_parent(), *folders],
         }
-        self._host = self._start([mode] if mode else _modes_here(), plan)
+        self._modes, self._plan = [mode] if mode else _modes_here(), plan
+        self._host = self._start()
         self.isolation = self._try_from_inside()
         missing = [layer for layer in probe.REQUIRED if layer not in self.isolation]
         if require_sandbox and missing:
@@ -101,11 +103,19 @@ class WarmProcess:
 
         Raises:
             ConfigError: a file's name leads out of the working folder.
-            RunFailed: the warm process is gone.
+            RunFailed: the warm process was closed.
         """
         from scalelab.grader.wire import Channel
 
-        channel, end = self._host.start(self._serve, _checked(files or {}), arguments)
+        files = _checked(files or {})
+        try:
+            channel, end = self._host.start(self._serve, files, arguments)
+        except RunFailed:  # the warm process was killed; it knew nothing that another one does not
+            if self._is_closed:
+                raise
+            self._host.close()
+            self._host = self._start()
+            channel, end = self._host.start(self._serve, files, arguments)
         return Learner(Channel(channel), end)
 
     @property
@@ -115,17 +125,24 @@ class WarmProcess:
 
     def close(self) -> None:
         """End the warm process and all learner processes."""
+        self._is_closed = True
         self._host.close()
 
-    def _start(self, modes: Sequence[str], plan: Mapping[str, Any]) -> ForkingHost | SpawningHost:
-        for mode in modes:
-            if mode == "spawn":
-                return SpawningHost(plan)
+    def _start(self) -> ForkingHost | SpawningHost:
+        for mode in self._modes:
             try:
-                return ForkingHost(plan, "namespaces" if mode == "namespaces" else "group")
+                host: ForkingHost | SpawningHost
+                if mode == "spawn":
+                    host = SpawningHost(self._plan)
+                else:
+                    host = ForkingHost(self._plan, "namespaces" if mode == "namespaces" else "group")
             except NotHere as error:
                 self.why_weaker = str(error)
-        raise ConfigError(f"this machine offers no {modes[-1]}: {self.why_weaker}", hint="try another mode")
+                continue
+            self._modes = [mode]
+            return host
+        tried = " and no ".join(self._modes)
+        raise ConfigError(f"this machine offers no {tried}: {self.why_weaker}", hint="try another mode")
 
     def _try_from_inside(self) -> tuple[str, ...]:
         """Return the layers that a learner process could not get through."""

@@ -30,7 +30,7 @@ from scalelab.grader.frames import receive_exactly, receive_frame, send_frame
 from scalelab.grader.limits import Limits
 from scalelab.grader.warming import bare_environment, named, warm_up
 
-_START_S = 120.0
+_START_S = 900.0  # set-up cells may train something
 _TOKEN_BYTES, _TOKEN_S = 32, 5.0
 _TICK_S, _GRACE_S = 0.05, 0.05
 _FOLDERS = "scalelab-grader-"
@@ -211,6 +211,8 @@ def _greeting(channel: socket.socket) -> str:
     channel.settimeout(_START_S)
     try:
         return str(receive_frame(channel).get("broken", ""))
+    except TimeoutError:
+        return f"it is not ready after {_START_S:.0f} s"
     except (OSError, EOFError):
         return "it ended while it warmed up"
     finally:

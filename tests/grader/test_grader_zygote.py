@@ -150,6 +150,16 @@ def test_after_its_end_there_are_no_learner_processes():
         warm.learner()
 
 
+def test_a_warm_process_that_was_killed_is_started_again():
+    with warm_process(setup_cells=[SETUP]) as warm:
+        killed = psutil.Process(warm.pid)
+        killed.kill()
+        assert wait_until(lambda: not is_alive(killed))
+        with warm.learner() as learner:
+            assert ask(learner, "result = table") == {"answer": 42}
+        assert warm.pid != killed.pid
+
+
 JUDGE = """
 import sys, time
 sys.path.insert(0, "tests/grader")
