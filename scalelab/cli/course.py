@@ -17,7 +17,10 @@ _FORMATS = ("csv", "canvas", "moodle", "nbgrader")
 
 @click.group()
 def course() -> None:
-    """Walk through a term: hand labs out, collect, grade, export; all from one course.toml."""
+    """Walk through a term: hand out, collect, grade, export.
+
+    All from one course.toml.
+    """
 
 
 @course.command()
@@ -25,7 +28,10 @@ def course() -> None:
 @click.option("--name", default="", help="Of the course.  [default: the folder's name]")
 @click.option("--time-zone", default="UTC", show_default=True, help="Of due times: Asia/Kolkata, ...")
 def new(folder: Path, name: str, time_zone: str) -> None:
-    """Begin a course in FOLDER: a commented course.toml, a class list, a secret key."""
+    """Begin a course in FOLDER.
+
+    It gets a commented course.toml, a class list, a secret key.
+    """
     from scalelab.course import new_course
 
     made = new_course(folder, name=name, time_zone=time_zone)
@@ -63,9 +69,9 @@ def release(lab: str, folder: Path) -> None:
 @click.option("--pattern", help="Names of the files, such as '{student}_{lab}.ipynb'.")
 @_COURSE
 def collect(lab: str, source: Path, pattern: str | None, folder: Path) -> None:
-    """Take in hand-ins to LAB: a folder, or what Canvas, Moodle, Google Classroom or nbgrader gave.
+    """Take in hand-ins to LAB.
 
-    They are copied; nothing that was collected earlier is overwritten, and of each student the newest counts.
+    From a folder, or from what Canvas, Moodle, Google Classroom or nbgrader gave. They are copied; nothing that was collected earlier is overwritten, and of each student the newest counts.
     """
     from scalelab.course import load_course
     from scalelab.course.collecting import collect as collect_all
@@ -121,7 +127,10 @@ def grade(lab: str, jobs: int | None, only: tuple[str, ...], require_sandbox: bo
 @click.option("--format", "kind", type=click.Choice(_FORMATS), default="csv", show_default=True)
 @_COURSE
 def export(lab: str, kind: str, folder: Path) -> None:
-    """Write LAB's gradebook for a course system, with late hand-ins and marks by hand as they are now."""
+    """Write LAB's gradebook for a course system.
+
+    With late hand-ins and marks by hand as they are now.
+    """
     from scalelab.course import load_course
     from scalelab.course.grading_run import export as export_table
 
