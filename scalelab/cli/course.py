@@ -71,7 +71,8 @@ def release(lab: str, folder: Path) -> None:
 def collect(lab: str, source: Path, pattern: str | None, folder: Path) -> None:
     """Take in hand-ins to LAB.
 
-    From a folder, or from what Canvas, Moodle, Google Classroom or nbgrader gave. They are copied; nothing that was collected earlier is overwritten, and of each student the newest counts.
+    From a folder, or from what Canvas, Moodle, Google Classroom or nbgrader gave. They are
+    copied; nothing that was collected earlier is overwritten, and of each student the newest counts.
     """
     from scalelab.course import load_course
     from scalelab.course.collecting import collect as collect_all
