@@ -10,7 +10,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from scalelab.core.errors import ConfigError
@@ -103,4 +103,5 @@ def open_executor(address: str = "", *, jobs: int = 1) -> Iterator[tuple[Executo
         try:
             yield client.get_executor(pure=False, retries=0), threads
         finally:
-            client.run(close_judges)
+            with suppress(Exception):  # the cluster may be gone by now
+                client.run(close_judges)

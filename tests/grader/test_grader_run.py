@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -208,6 +211,22 @@ def test_a_wrong_option_is_explained(lab, tmp_path, options, message):
     found = CliRunner().invoke(main, arguments)
     assert found.exit_code == 2
     assert message in found.output
+
+
+def test_an_interrupted_run_keeps_its_rows_and_leaves_nothing_running(lab, tmp_path):
+    submissions, out = light.fill_class(tmp_path / "class", 40), tmp_path / "out"
+    words = ["-m", "scalelab", "grade", str(lab.folder), str(submissions), "--out", str(out), "--jobs", "2"]
+    run = subprocess.Popen(
+        [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    kills.wait_for_rows(run, out, 3)
+    below = psutil.Process(run.pid).children(recursive=True)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130, said
+    assert "interrupted" in said
+    assert len(rows(out)) >= 3
+    assert psutil.wait_procs(below, timeout=20)[1] == []
 
 
 def test_many_submissions_need_no_more_memory_than_few(lab, tmp_path):
