@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -204,3 +205,12 @@ def test_cells_that_end_the_process_or_never_end_are_told(forks):
     endless = "while True:\n    try:\n        time.sleep(9)\n    except BaseException: pass"
     with forks.channel() as channel, pytest.raises(OverLimit):
         RemoteAnswers(channel).run([endless], cell_s=0.2, deadline=time.monotonic() + 1)
+
+
+def test_the_limit_holds_in_a_thread_of_the_judge_too(forks):
+    """Where there is no alarm (a thread, Windows), the channel's own deadline ends the wait."""
+    stopped = "import signal\ndef total(v): os.kill(os.getpid(), signal.SIGSTOP)"
+    with forks.learner(stopped) as answers, ThreadPoolExecutor(1) as pool:
+        result = pool.submit(run_check, replace(total, limit_s=0.5), answers, seed=1).result(30)
+    assert (result.outcome, result.code) == (Outcome.CRASHED, "over-limit"), str(result)
+    assert not answers.is_usable
