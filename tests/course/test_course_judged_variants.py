@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from course_lab import POINTS, SLUG, SOLVED, handed_in
 
+from scalelab.classroom import find_lab
+from scalelab.classroom.rechecking import check_notebook
 from scalelab.grader.handed import Handed
 from scalelab.grader.judge import Judge
 from scalelab.grader.lab import GradedLab
@@ -62,3 +64,14 @@ def padded(count):
 def test_an_untouched_notebook_gets_nothing(judge):
     row = judge.grade(Handed("mira", "x.ipynb", handed_in({})))
     assert (row.points, {check["outcome"] for check in row.checks}) == (0, {"not attempted"})
+
+
+def test_a_student_with_the_hand_out_gets_the_graders_verdict_from_the_terminal(judge, lab_folder, tmp_path):
+    for student, author, points in (("mira", "mira", POINTS), ("noor", "mira", POINTS - 2)):
+        folder = tmp_path / student
+        folder.mkdir()
+        (folder / FILE).write_bytes(variant_file(variant_of(student), student=student))
+        (folder / f"{SLUG}.ipynb").write_bytes(handed_in(copied_from(author)))
+        report = check_notebook(find_lab(SLUG), folder / f"{SLUG}.ipynb")
+        assert report.points == points, [str(result) for result in report.results]
+        assert judge.grade(Handed(student, "x.ipynb", handed_in(copied_from(author)))).points == points
