@@ -7,6 +7,7 @@ a line in ``collected/log.jsonl``, which tells where it came from.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -29,8 +30,12 @@ from scalelab.grader.submissions import MAX_ARCHIVE, Submission, discover
 
 SUBMITTED = "submitted"
 LOG = "log.jsonl"
+STAMP = "timestamp.txt"
+"""the time that the course system told, as nbgrader keeps it"""
 PROBLEM = "problem.txt"
 """what is written where nothing can be copied: its row will say so"""
+_IMPOSSIBLE = {errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT}
+"""what a file system says of a name that it cannot have"""
 
 
 @dataclass(frozen=True)
@@ -142,13 +147,11 @@ def _store(submission: Submission, folder: Path, slug: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as partial:
         whole = Path(partial) / "whole"
         for name, content in files.items():
-            path = whole / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            os.utime(path, (told_at.timestamp(), told_at.timestamp()))
+            if not _write(whole / name, content, told_at.timestamp()):
+                facts.setdefault("left_out", []).append(name)
         if submission.submitted_at is not None:
             stamp = submission.submitted_at.astimezone(timezone.utc)
-            (whole / "timestamp.txt").write_text(f"{stamp:%Y-%m-%d %H:%M:%S.%f} UTC", encoding="utf-8")
+            (whole / STAMP).write_text(f"{stamp:%Y-%m-%d %H:%M:%S.%f} UTC", encoding="utf-8")
         shutil.move(whole, target)
     return facts
 
@@ -163,7 +166,10 @@ def _content(submission: Submission, slug: str) -> tuple[dict[str, bytes], str, 
     except Refused as refused:
         reason, entry = refused.reason, submission.entry
     else:
-        return {**handed.files, f"{slug}.ipynb": handed.raw}, handed.sha256, ""
+        files = {
+            name: content for name, content in handed.files.items() if name != STAMP
+        }  # not theirs to tell
+        return {**files, f"{slug}.ipynb": handed.raw}, handed.sha256, ""
     try:
         if entry is None:
             raise Refused(reason)
@@ -171,3 +177,16 @@ def _content(submission: Submission, slug: str) -> tuple[dict[str, bytes], str, 
     except (Refused, OSError):
         files = {PROBLEM: f"{reason}\n".encode("utf-8", "replace")}
     return files, hashlib.sha256(b"".join(files.values())).hexdigest(), reason
+
+
+def _write(path: Path, content: bytes, when_s: float) -> bool:
+    """Write a file with its time; tell whether the file system can have one of that name."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        if error.errno not in _IMPOSSIBLE:
+            raise
+        return False
+    os.utime(path, (when_s, when_s))
+    return True

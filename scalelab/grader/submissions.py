@@ -133,15 +133,16 @@ def _submission(student: str, files: list[tuple[Entry, Owner]], lab: str) -> Sub
 
     *older, (entry, owner) = sorted(candidates, key=rank)
     base = entry.name.rpartition("/")[0] + "/"
+    # only nbgrader's tree has times that nobody who hands in can write
+    stamp = next((other for other, _ in files if owner.lab and other.name == base + "timestamp.txt"), None)
     beside = tuple(
         other
         for other, _ in files
         if owner.folder
         and other.name.startswith(base)
         and other.ending not in (".ipynb", ".zip")
-        and other.name != base + "timestamp.txt"
+        and other is not stamp
     )
-    stamp = next((other for other, _ in files if owner.folder and other.name == base + "timestamp.txt"), None)
     notes = ()
     if older:
         notes = (f"{len(older) + 1} notebooks were handed in; {entry.path} counts",)

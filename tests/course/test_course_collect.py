@@ -166,6 +166,32 @@ def test_what_cannot_be_graded_is_collected_with_its_reason(course, lab, tmp_pat
     assert collect(course, lab, folder).new == ()
 
 
+def test_a_student_cannot_tell_when_they_handed_in(course, lab, bulk, tmp_path):
+    forged = b"2020-01-01 00:00:00.0 UTC"
+    folder = tmp_path / "in" / "noor"
+    folder.mkdir(parents=True)
+    own = bulk({"lab.ipynb": (handed_in(SOLVED), T1), "timestamp.txt": (forged, T1)})
+    (folder / "lab.zip").write_bytes(own.read_bytes())
+    (folder / "timestamp.txt").write_bytes(forged)
+    collect(course, lab, folder.parent)
+    (counts,) = discover(course.collected, lab=SLUG)
+    assert counts.submitted_at is None
+    assert counts.modified_at.year > 2020
+
+
+def test_names_that_no_file_can_have_are_left_out_and_the_rest_is_collected(course, lab, bulk):
+    odd = {"lab.ipynb": (handed_in(SOLVED), T1), "a": (b"", T1), "a/b": (b"", T1), "x" * 300: (b"", T1)}
+    own = bulk(odd, "own.zip")
+    files = {"noor/own.zip": (own.read_bytes(), T1), "Noor Ali/lab.ipynb": (handed_in({}), T1)}
+    assert sorted(collect(course, lab, bulk(files)).new) == ["Noor", "noor"]
+    told = {entry["student"]: entry.get("left_out", []) for entry in read_log(course)}
+    assert (len(told["noor"]), told["Noor"]) == (2, [])
+    assert {each.load(lab=SLUG).raw for each in discover(course.collected, lab=SLUG)} == {
+        handed_in(SOLVED),
+        handed_in({}),
+    }
+
+
 def test_a_student_who_is_put_on_the_list_later_is_found_again(course, lab, bulk):
     archive = bulk({"uma.ipynb": (handed_in(SOLVED), T1)})
     assert collect(course, lab, archive).unlisted == ("uma",)
