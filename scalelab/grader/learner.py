@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -84,7 +85,6 @@ class _Learner:
                 "run": self._run_cells,
                 "get": self._get,
                 "has": lambda message: {"of": message["name"] in self._asked},
-                "names": lambda message: {"of": [name for name in self._names if type(name) is str]},
                 "call": self._call,
                 "inside": self._call_inside,
                 "file": self._read_file,
@@ -110,7 +110,7 @@ class _Learner:
             self._end_forks()
             if trouble:
                 notes.append(f"cell {number}: {trouble}")
-        return {"of": notes}
+        return {"of": notes, "torch": "torch" in sys.modules}
 
     def _get(self, message: dict[str, Any]) -> dict[str, Any]:
         self._asked = _OwnAnswers(self._names)

@@ -15,6 +15,7 @@ from scalelab.grader.messages import Malformed
 from scalelab.grading.lines import Line
 
 LONGEST = 2000
+_LINES = 10**7
 _NEVER = {"KeyboardInterrupt", "GeneratorExit", "ExceptionGroup", "BaseExceptionGroup"}
 """Ctrl-C is ours alone; the others mean something to Python itself"""
 KINDS = {
@@ -70,4 +71,6 @@ def _line(told: Any) -> Line | None:
     if type(told) is not list or [type(part) for part in told] != [str, int, str, bool]:
         raise Malformed("a line that is none")
     function, number, text, is_innermost = told
+    if not 0 <= number < _LINES:
+        raise Malformed("a line that is none")
     return Line(name_of(function), number, line_of(text)[:200], is_innermost)

@@ -64,12 +64,19 @@ def make_shell() -> Any:
     import scalelab
 
     scalelab.Lab = InertLab  # type: ignore[attr-defined]
-    parts = {"config": config, "display_pub_class": SilentPublisher}
+    parts: dict[str, Any] = {"config": config, "display_pub_class": SilentPublisher}
     if require("IPython", extra="grade").version_info >= (9,):
-        return Shell.instance(**parts)
+        return _without_plots(Shell.instance(**parts))
     with tempfile.TemporaryDirectory() as folder:  # IPython 8 wants one while it starts
         profile = require("IPython.core.profiledir", extra="grade").ProfileDir.create_profile_dir(folder)
-        return Shell.instance(**parts, profile_dir=profile, ipython_dir=folder)
+        return _without_plots(Shell.instance(**parts, profile_dir=profile, ipython_dir=folder))
+
+
+def _without_plots(shell: Any) -> Any:
+    """Let ``%matplotlib inline`` do nothing: nothing is shown, and matplotlib may not be here."""
+    for magic in ("matplotlib", "pylab"):
+        shell.register_magic_function(lambda line: None, "line", magic)
+    return shell
 
 
 def run_cell(shell: Any, source: str, *, limit_s: float) -> str:

@@ -43,6 +43,11 @@ HONEST = {
         "import asyncio\nasync def g(v): return sum(v)\ndef total(v): return asyncio.run(g(v))",
     ),
     "uses magics": ("%time x = 1\n!echo hi\n%alias_magic t timeit", "%%time\n" + RIGHT, "%nothing_like_it"),
+    "uses magics of cells": (
+        "%%bash\necho hi", "%%capture out\nprint(1)", "%load_ext autoreload\n%autoreload 2", "%%html\n<b>",
+        "%config InlineBackend.figure_format = 'retina'", "%%timeit -n 1 -r 1\n1",
+        "%matplotlib inline\n" + RIGHT,
+    ),
     "installs what it needs": ("!pip install -q scalelab torch", "%pip install numpy\n" + RIGHT),
     "shows a value whose text breaks": ("class A:\n    def __repr__(self): 1 / 0\nA()", RIGHT + "\nA()"),
     "writes a module": ("%%writefile mine.py\ndef add(v): return sum(v)", "from mine import add as total"),

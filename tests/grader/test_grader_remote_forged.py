@@ -44,6 +44,7 @@ FORGED = {
     "a last value that is none": told(last=["x"]),
     "a last value of nothing": told(last=["x", None]),
     "a line that is none": told(line=["f", "1", "x", True]),
+    "a line of a million digits": told(line=["f", 10**3000, "x", True]),
     "a stub deep inside a library": told(mro=["NotImplementedError"], line=[*LINE[:3], False]),
     "a type of 100 kB": told(type="x" * 100_000, message="y" * 100_000, mro=["Exception"] * 1000),
     "an exception group": told(mro=["ExceptionGroup", "BaseExceptionGroup"]),
