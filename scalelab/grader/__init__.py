@@ -2,6 +2,28 @@
 
 from scalelab.core.lazy import export
 
-__all__ = ["Limits"]
+__all__ = [
+    "GradedLab",
+    "Handed",
+    "Judge",
+    "Limits",
+    "Refused",
+    "Submission",
+    "discover",
+    "hand_over",
+    "read_submission",
+    "run_grading",
+]
 
-__getattr__ = export(__name__, {"limits": ["Limits"]})
+__getattr__ = export(
+    __name__,
+    {
+        "cells": ["Refused", "read_submission"],
+        "handed": ["Handed", "hand_over"],
+        "judge": ["Judge"],
+        "lab": ["GradedLab"],
+        "limits": ["Limits"],
+        "run": ["run_grading"],
+        "submissions": ["Submission", "discover"],
+    },
+)

@@ -7,6 +7,7 @@ error if a gradebook differs or a process is left. The test of the same is in te
 from __future__ import annotations
 
 import argparse
+import difflib
 import random
 import signal
 import subprocess
@@ -65,6 +66,14 @@ def gradebooks(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files}
 
 
+def show_differences(found: dict[str, bytes], wanted: dict[str, bytes]) -> None:
+    """Print the first lines that differ in each file."""
+    for name in sorted(set(found) | set(wanted)):
+        here, there = (books.get(name, b"").decode().splitlines() for books in (found, wanted))
+        for line in list(difflib.unified_diff(there, here, "undisturbed", name, n=0, lineterm=""))[:8]:
+            print(f"    {line[:200]}")
+
+
 def main() -> None:
     """Measure; see the top of the file."""
     options = argparse.ArgumentParser()
@@ -101,7 +110,9 @@ def main() -> None:
             was_alive = kill(process)
             kept = (out / RESULTS).read_bytes().count(b"\n") if (out / RESULTS).exists() else 0
             assert start(lab, submissions, out, key).wait() == 0
-            is_equal = gradebooks(out) == wanted
+            found = gradebooks(out)
+            is_equal = found == wanted
+            show_differences(found, wanted)
             alive, equal = alive + was_alive, equal + is_equal
             print(f"killed after {after_s:5.1f} s ({kept:3} rows): {'equal' if is_equal else 'DIFFERENT'}")
         print(
