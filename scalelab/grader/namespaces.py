@@ -37,8 +37,10 @@ _SYSTEM = (
     "/sys/devices/system",
 )
 _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "mime.types", "fonts")
+_SPACES = kernel.NEWNS | kernel.NEWNET | kernel.NEWIPC | kernel.NEWUTS
 _TERMINALS = 16
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 _WRITTEN = {
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
@@ -53,7 +55,7 @@ def enter(visible: Sequence[str], *, setup_bytes: int) -> None:
     """
     shown = _with_targets([*_SYSTEM, *(f"/etc/{name}" for name in _ETC), *visible])
     _own_user_space(block_of_users())
-    kernel.unshare(kernel.NEWNS | kernel.NEWPID | kernel.NEWNET | kernel.NEWIPC | kernel.NEWUTS)
+    kernel.unshare(_SPACES | kernel.NEWPID | kernel.NEWCGROUP)
     _become_child()
     kernel.mount("none", "/", flags=kernel.RECURSIVE | kernel.PRIVATE)
     _build_root(shown)
@@ -81,7 +83,7 @@ def first_user() -> int | None:
 
 def enter_room(disk_bytes: int, owner: int | None) -> None:
     """Give the calling process, the first of a new process space, everything else of its own."""
-    kernel.unshare(kernel.NEWNS | kernel.NEWNET | kernel.NEWIPC | kernel.NEWUTS)
+    kernel.unshare(_SPACES)
     kernel.mount("proc", "/proc", "proc", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
     _mount_terminals()
     _mount_room(disk_bytes, owner)
@@ -101,8 +103,9 @@ def python_paths(packages: Iterable[str] = ()) -> list[str]:
     import site
     import sysconfig
 
-    found = [str(Path(sys.executable)), *sysconfig.get_paths().values()]
-    for prefix in {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}:
+    found = [sys.executable, *(sysconfig.get_path(kind) for kind in _LIBRARIES)]
+    prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
+    for prefix in prefixes:  # not the whole folder: a course may lie in its virtual environment
         found += [f"{prefix}/{name}" for name in ("bin", "lib", "lib64", "pyvenv.cfg")]
     if site.ENABLE_USER_SITE:
         found.append(site.getusersitepackages())

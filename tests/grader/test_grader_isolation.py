@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -98,6 +99,20 @@ def test_the_root_holds_nothing_but_the_system_and_python(warm):
             ask(learner, "import os; result = os.listdir('/home') if os.path.exists('/home') else []") == []
         )
         assert ask(learner, "result = os.listdir(path)", path=str(Path(__file__).parent.parent)) == ["grader"]
+
+
+def test_a_course_that_lies_in_its_virtual_environment_is_not_seen(tmp_path):
+    environment = tmp_path / "course"
+    venv.create(environment, with_pip=False, symlinks=True)
+    (environment / "solutions").mkdir()
+    listing = (
+        "import sys; from scalelab.grader import namespaces; print(*namespaces.python_paths(), sep='\\n')"
+    )
+    with_packages = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [environment / "bin" / "python", "-c", listing]
+    seen = subprocess.check_output(command, text=True, env=with_packages, cwd="/").splitlines()
+    assert any(path.startswith(str(environment)) for path in seen)
+    assert not {str(environment), str(environment / "solutions")} & set(seen)
 
 
 LOOK_INTO_ENVIRONMENTS = """
