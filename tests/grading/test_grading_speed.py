@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import numpy as np
@@ -36,7 +37,8 @@ def compare(clock, call, reference, **options):
     rng = np.random.default_rng(0)
     expect_faster(
         call, reference, lambda: (rng.normal(size=3),),
-        **{"at_least": 4, "what": "double", "code": "slow", "wrong_code": "wrong", "pairs": 8, **options},
+        **{"at_least": 4, "what": "double", "code": "slow", "wrong_code": "wrong", "pairs": 8,
+           "cpu_clock": clock, **options},
         clock=clock,
     )  # fmt: skip
 
@@ -77,10 +79,31 @@ def test_each_call_gets_inputs_of_its_own_and_the_reference_the_same():
 
 def test_one_wrong_value_among_many_is_wrong_however_fast():
     clock = Time()
-    right = itertools.chain([True] * 5, itertools.repeat(False))
+    right = itertools.chain([True] * 3, itertools.repeat(False))
     with pytest.raises(ExpectationFailed) as error:
         compare(clock, lambda x: 2 * x if next(right) else 0 * x, clock.taking(0.1))
     assert error.value.code == "wrong"
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.1])
+def test_half_of_the_pairs_will_do_where_all_are_far_from_the_bound(seconds):
+    clock, calls = Time(), []
+    taking = clock.taking(seconds)
+    with contextlib.suppress(ExpectationFailed):
+        compare(clock, lambda x: calls.append(1) or taking(x), clock.taking(0.1))
+    assert len(calls) == 1 + 4, "one to warm up, four of eight pairs"
+
+
+def test_a_reference_that_was_kept_waiting_proves_no_speed():
+    """Processes of the learner's that run between its calls take the machine from the reference alone."""
+    clock = Time()
+    with pytest.raises(Inconclusive, match="mostly waited"):
+        compare(clock, clock.taking(0.1), clock.taking(1.0), cpu_clock=lambda: clock.now_s / 10)
+
+
+def test_a_busy_machine_takes_no_clear_pass_away():
+    clock = Time()
+    compare(clock, clock.taking(0.02), clock.taking(1.0), cpu_clock=lambda: clock.now_s / 3)
 
 
 def test_a_reference_too_fast_to_be_timed_is_the_authors_mistake():
