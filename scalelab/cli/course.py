@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -38,7 +37,8 @@ def new(folder: Path, name: str, time_zone: str) -> None:
     click.echo(f"{folder / 'course.toml'}: the course; choose its labs and due times there")
     click.echo(f"{made.roster}: the class; fill it in, or put your course system's export there")
     click.echo(f"{made.key_file}: the secret of all variants; keep a copy, give it to nobody")
-    click.echo(f"next: edit the first two, then: cd {folder} && scalelab course release LAB")
+    there = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+    click.echo(f"next: edit the first two, then: {there}scalelab course release LAB")
 
 
 @course.command()
@@ -59,7 +59,10 @@ def release(lab: str, folder: Path) -> None:
         click.echo(f"{out.folder / 'handouts.csv'}: whose is which, for a mail merge")
     else:
         click.echo(f"{out.archives[0]}: the same for all")
-    click.echo(f"due: {_due(chosen)}. {opened.late}")
+    if chosen.due:
+        click.echo(f"due: {chosen.due:%Y-%m-%d %H:%M %Z}. {opened.late}")
+    else:
+        click.echo(f"no due time; add one in {opened.folder / 'course.toml'}: due = 2026-11-30T23:59:00")
     click.echo(f"next, when hand-ins are there: scalelab course collect {chosen.slug} FOLDER_OR_ZIP")
 
 
@@ -152,10 +155,6 @@ def export(lab: str, kind: str, folder: Path) -> None:
         "csv": "open it in any spreadsheet",
     }
     click.echo(f"next: {where[kind]}")
-
-
-def _due(lab: Any) -> str:
-    return f"{lab.due:%Y-%m-%d %H:%M %Z}" if lab.due else "whenever"
 
 
 def _name(what: str, students: Sequence[str]) -> None:
