@@ -44,12 +44,7 @@ def grade(
         ConfigError: nothing was collected for it, or the key is missing.
     """
     course.key()
-    ids = [person.id for person in course.students()]
-    for student in sorted(set(lab.extensions) - set(ids)):
-        raise ConfigError(
-            f"{lab.slug}: nobody in {course.roster} has the id {student!r} of an extension",
-            hint=did_you_mean(student, ids),
-        )
+    _expect_known_extensions(course, lab)
     log = [entry for entry in read_log(course) if entry["lab"] == lab.slug]
     if not log:
         raise ConfigError(
@@ -69,9 +64,8 @@ def grade(
         require_sandbox=require_sandbox,
         on_progress=on_progress,
     )
-    late = find_late(course, lab)
-    write_late(out, late)
-    return Graded(out, finished, late, write_tables(course, lab).notes)
+    notes = write_tables(course, lab).notes
+    return Graded(out, finished, find_late(course, lab), notes)
 
 
 def find_late(course: Course, lab: CourseLab) -> tuple[Late, ...]:
@@ -100,14 +94,16 @@ def find_late(course: Course, lab: CourseLab) -> tuple[Late, ...]:
 
 
 def write_tables(course: Course, lab: CourseLab) -> Report:
-    """Write all tables and pages of a graded lab anew.
+    """Write all tables and pages of a graded lab anew, by the due times and the class list as they are now.
 
     Raises:
-        DataError: it was not graded yet.
+        ConfigError: it was not graded yet, or somebody has an extension who is not in the class list.
     """
     out = course.grades / lab.slug
     if not (out / RESULTS).exists():
         raise ConfigError(f"{lab.slug} was not graded yet", hint=f"scalelab course grade {lab.slug}")
+    _expect_known_extensions(course, lab)
+    write_late(out, find_late(course, lab))
     return write_gradebook(
         out, roster=course.roster, title=f"{course.name}: {lab.info.title}", column=lab.column
     )
@@ -121,3 +117,12 @@ def export(course: Course, lab: CourseLab, kind: str) -> tuple[Path, Report]:
     """
     written = write_tables(course, lab)
     return course.grades / lab.slug / EXPORTS[kind], written
+
+
+def _expect_known_extensions(course: Course, lab: CourseLab) -> None:
+    ids = [person.id for person in course.students()]
+    for student in sorted(set(lab.extensions) - set(ids)):
+        raise ConfigError(
+            f"{lab.slug}: nobody in {course.roster} has the id {student!r} of an extension",
+            hint=did_you_mean(student, ids),
+        )

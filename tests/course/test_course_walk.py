@@ -128,7 +128,17 @@ def test_a_term_from_the_first_command_to_the_course_systems_table(term, tmp_pat
         points = [float(row[column]) for row in table(grades / f"{kind}.csv")]
         points = points[1:] if kind == "canvas" else points  # its first line has the maximum
         assert sorted(points) == [0, 0, 0, 5.4, 6, 6, 6]
-    assert "gradebook.csv" in term("export", "41")
+    toml = folder / "course.toml"
+    more = '{ "21/CSE/003" = 2026-11-27, '
+    toml.write_text(
+        toml.read_text(encoding="utf-8").replace(
+            'extensions = { "21/CSE/005', f'extensions = {more}"21/CSE/005'
+        ),
+        encoding="utf-8",
+    )
+    assert "gradebook.csv" in term("export", "41")  # an extension given afterwards counts at once
+    rows = {row["student"]: row for row in table(grades / "gradebook.csv")}
+    assert float(rows["21/CSE/003"]["total"]) == 6
 
 
 def test_every_step_out_of_turn_says_what_comes_before_it(term, tmp_path):
