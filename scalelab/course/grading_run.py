@@ -74,12 +74,9 @@ def find_late(course: Course, lab: CourseLab) -> tuple[Late, ...]:
     The time is the course system's, or else the file's. Where the course system itself calls a hand-in late
     and its time does not say so, it is late by a day; not if the student has an extension.
     """
-    said = [
-        f"/{entry['as']}/{lab.slug}/{entry['folder']}/"
-        for entry in read_log(course)
-        if entry["lab"] == lab.slug and entry["is_late"]
-    ]
-    students = owners(read_log(course), course.students()).values()
+    log = [entry for entry in read_log(course) if entry["lab"] == lab.slug]
+    said = [f"/{entry['as']}/{lab.slug}/{entry['folder']}/" for entry in log if entry["is_late"]]
+    students = set(owners(log, course.students()).values())
     found = []
     for row in read_grades(course.grades / lab.slug / RESULTS):
         due, at = lab.due_for(row.student), row.submitted_at
