@@ -79,14 +79,17 @@ def find_late(course: Course, lab: CourseLab) -> tuple[Late, ...]:
     students = set(owners(log, course.students()).values())
     found = []
     for row in read_grades(course.grades / lab.slug / RESULTS):
-        due, at = lab.due_for(row.student), row.submitted_at
-        if due is None or at is None or row.student not in students:
+        due = lab.due_for(row.student)
+        if due is None or row.submitted_at is None or row.student not in students:
             continue
-        days = course.late.days_late(datetime.fromisoformat(at), due)
-        if any(place in f"/{row.submission}" for place in said) and row.student not in lab.extensions:
-            days = max(days, 1)
+        at = datetime.fromisoformat(row.submitted_at)
+        days = course.late.days_late(at, due)
+        is_said = any(place in f"/{row.submission}" for place in said)
+        if is_said and at <= due and row.student not in lab.extensions:
+            days = 1
         if days:
-            found.append(Late(row.student, at, due.isoformat(), days, course.late.percent_off(days)))
+            off = course.late.percent_off(days)
+            found.append(Late(row.student, row.submitted_at, due.isoformat(), days, off))
     return tuple(found)
 
 
