@@ -7,6 +7,7 @@ from scalelab.core.lazy import export
 
 __all__ = [
     "ExportReport",
+    "GuardReport",
     "LatencyRow",
     "PinService",
     "QuantizeReport",
@@ -15,6 +16,7 @@ __all__ = [
     "compare_accuracy",
     "compare_latency",
     "export_onnx",
+    "guard_accuracy",
     "onnx_session",
     "open_session",
     "pin_service",
@@ -28,6 +30,7 @@ __getattr__ = export(
         "export": ["ExportReport", "export_onnx"],
         "quantize": ["QuantizeReport", "Recipe", "quantize_static"],
         "runtimes": ["Session", "onnx_session", "open_session", "pin_service", "torch_session"],
+        "guard": ["GuardReport", "guard_accuracy"],
         "service": ["PinService"],
         "compare": ["LatencyRow", "compare_accuracy", "compare_latency"],
     },

@@ -7,12 +7,14 @@ from scalelab.core.lazy import export
 
 __all__ = [
     "Affine",
+    "HalfReport",
     "affine_from_range",
     "affine_of",
     "calibrate",
     "integer_matmul",
     "rounding_noise",
     "signal_to_noise_db",
+    "store_half",
 ]
 
 __getattr__ = export(
@@ -27,5 +29,6 @@ __getattr__ = export(
             "rounding_noise",
             "signal_to_noise_db",
         ],
+        "half": ["HalfReport", "store_half"],
     },
 )
