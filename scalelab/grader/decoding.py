@@ -28,7 +28,7 @@ _BARE = {type(None), bool, int, float, str, bytes}
 _KEYS = {type(None), bool, int, float, str, bytes}
 _LONGEST_NAME = 60
 _TYPES = 100
-"""of opaque values in one message; the others go by one name"""
+"""of opaque values and iterators in one message; the others go by one name"""
 
 
 class Reader:
@@ -37,7 +37,7 @@ class Reader:
     def __init__(self, parts: memoryview, callables: Callables, limits: WireLimits):
         self._parts, self._at = parts, 0
         self._callables, self._limits = callables, limits
-        self._opaque_types: dict[str, type] = {}
+        self._types: dict[tuple[str, Any], type] = {}
         self._keys_left = limits.keys
 
     def read(self, node: Any, depth: int = 0) -> Any:
@@ -150,19 +150,23 @@ class Reader:
     def _iterator(self, node: list[Any], depth: int) -> Iterator[Any]:
         _, number, name = node
         ask = self._callables.stand_in(_whole(number, 2**40), "next")
-        return _iterator(name_of(name), ask)
+        return self._type(name, _iterator_type)(ask)
 
     def _opaque(self, node: list[Any], depth: int) -> Any:
         _, name, text, shape, dtype = node
         shape = tuple(_whole(size, 2**40) for size in shape) if shape is not None else None
         if type(text) is not str or not (dtype is None or type(dtype) is str):
             raise Malformed("an unknown value")
-        name = name_of(name)
-        name = name if name in self._opaque_types or len(self._opaque_types) < _TYPES else "object"
-        if name not in self._opaque_types:
-            self._opaque_types[name] = opaque_type(name)
         text, dtype = line_of(text)[:SHOWN], line_of(dtype)[:_LONGEST_NAME] if dtype else None
-        return self._opaque_types[name](text, shape, dtype)
+        return self._type(name, opaque_type)(text, shape, dtype)
+
+    def _type(self, name: Any, make: Callable[[str], type]) -> type:
+        """Return a class of that name, since a report says of what kind a value was."""
+        name = name_of(name)
+        name = name if (name, make) in self._types or len(self._types) < _TYPES else "object"
+        if (name, make) not in self._types:
+            self._types[name, make] = make(name)
+        return self._types[name, make]
 
     def _whole(self, node: list[Any], depth: int) -> int:
         if type(node[1]) is not bytes or len(node[1]) > BITS / 8 + 1:
@@ -180,20 +184,24 @@ class Reader:
         return self.part(count), sizes
 
 
-def _iterator(name: str, ask: Callable[[], Any]) -> Iterator[Any]:
-    """Return an iterator of a class of that name, since a report says what kind of iterator it was."""
-    ended = []
+class RemoteIterator(Iterator[Any]):
+    """An iterator of the other side: `ask` gives the next value, or raises StopIteration."""
 
-    def following(_self: Any) -> Any:
-        if ended:
+    def __init__(self, ask: Callable[[], Any]):
+        self._ask, self._is_over = ask, False
+
+    def __next__(self) -> Any:
+        if self._is_over:
             raise StopIteration
         try:
-            return ask()
+            return self._ask()
         except StopIteration:
-            ended.append(True)
+            self._is_over = True
             raise
 
-    return type(name, (Iterator,), {"__next__": following})()
+
+def _iterator_type(name: str) -> type[RemoteIterator]:
+    return type(name, (RemoteIterator,), {})
 
 
 def name_of(text: Any) -> str:

@@ -75,9 +75,12 @@ class _OwnAnswers(Answers):
 class _Learner:
     def __init__(self, channel: Channel, shell: Any):
         self._channel, self._shell, self._names = channel, shell, shell.user_ns
-        self._asked: Answers = _OwnAnswers(self._names)
+        self._own = _OwnAnswers(self._names)
+        self._asked: Answers = self._own
+        self._got: dict[str, tuple[Any, Any]] = {}
         self._inside: dict[str, Any] | None = None
-        self._turn, self._open_calls = threading.RLock(), 0
+        self._turn, self._open_calls, self._waiting = threading.Condition(), 0, 0
+        self._server = threading.get_ident()
         self._process = os.getpid()
         self._talk = Conversation(
             channel,
@@ -113,8 +116,12 @@ class _Learner:
         return {"of": notes, "torch": "torch" in sys.modules}
 
     def _get(self, message: dict[str, Any]) -> dict[str, Any]:
-        self._asked = _OwnAnswers(self._names)
-        return {"of": self._asked[message["name"]]}
+        self._asked, name = self._own, message["name"]
+        self._own.missing = ""
+        value, found = self._own[name], self._names[name]
+        if name not in self._got or self._got[name][0] is not found:
+            self._got[name] = (found, value)
+        return {"of": self._got[name][1]}
 
     def _call(self, message: dict[str, Any]) -> dict[str, Any]:
         function = self._channel.callables.lent(message["ref"])
@@ -141,12 +148,16 @@ class _Learner:
         """Run learner's code within the time that the judge waits, so that a report can say where it was."""
         if self._open_calls:
             return work()
-        try:
+        with self._turn:
             self._open_calls += 1
+            self._turn.notify_all()
+        try:
             with time_limit(message["limit_s"]):
                 return work()
         finally:
-            self._open_calls -= 1
+            with self._turn:  # threads that want to ask the judge get their answers first
+                self._turn.wait_for(lambda: not self._waiting)
+                self._open_calls -= 1
             self._end_forks()
 
     def _end_forks(self) -> None:
@@ -155,12 +166,19 @@ class _Learner:
             os._exit(0)
 
     def _stand_in(self, number: int, name: str) -> Callable[..., Any]:
-        """Return a function here that calls the check's: from any thread, one at a time."""
+        """Return a function here that calls the check's: from any thread, one at a time.
+
+        The judge listens only while it waits for an answer; between its questions, a thread waits here.
+        """
 
         def call(*args: Any, **kwargs: Any) -> Any:
             with self._turn:
                 if not self._open_calls:
-                    raise RuntimeError(f"{name} was called after the check had ended")
+                    if threading.get_ident() == self._server:
+                        raise RuntimeError(f"{name} was called after the check had ended")
+                    self._waiting += 1
+                    self._turn.wait_for(lambda: self._open_calls)
+                    self._waiting -= 1
                 try:
                     return self._talk.ask(
                         "callback", deadline=None, ref=number, args=list(args), kwargs=kwargs
@@ -168,6 +186,8 @@ class _Learner:
                 except Raised as answer:
                     error, _ = make(answer.told)
                     error.__asked__ = answer.told["raised"]  # type: ignore[attr-defined]
+                finally:
+                    self._turn.notify_all()
             raise error
 
         call.__name__ = call.__qualname__ = name

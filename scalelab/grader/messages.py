@@ -57,6 +57,7 @@ class Callables:
         self._lent: dict[int, Any] = {}
         self._numbers: dict[int, int] = {}
         self._theirs: dict[int, tuple[Any, int]] = {}
+        self._stand_ins: dict[int, Any] = {}
         self._next = 0
 
     def lend(self, function: Any) -> int:
@@ -93,9 +94,11 @@ class Callables:
         """
         if self.make_stand_in is None:
             raise Malformed("a function where none is expected")
-        if len(self._theirs) >= self._most:
-            raise TooLong(f"more than {self._most} functions")
-        return self.know(self.make_stand_in(number, name), number)
+        if number not in self._stand_ins:
+            if len(self._stand_ins) >= self._most:
+                raise TooLong(f"more than {self._most} functions")
+            self._stand_ins[number] = self.know(self.make_stand_in(number, name), number)
+        return self._stand_ins[number]
 
     def know(self, function: Any, number: int) -> Any:
         """Return `function`, which stands for the other side's of that number from now on."""
@@ -107,3 +110,4 @@ class Callables:
         self._lent.clear()
         self._numbers.clear()
         self._theirs.clear()
+        self._stand_ins.clear()

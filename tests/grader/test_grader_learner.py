@@ -140,8 +140,8 @@ def test_a_loop_without_end_is_told_with_its_line_and_the_next_check_goes_on(for
     from dataclasses import replace
 
     with forks.learner("def total(v):\n    while True: pass", "def refuse(x): raise ValueError") as answers:
-        result = run_check(replace(total, limit_s=0.3), answers, seed=8)
-        assert result.message.startswith("your code was stopped after 300 ms, in line 2 of `total`")
+        result = run_check(replace(total, limit_s=4), answers, seed=8)
+        assert result.message.startswith("your code was stopped after 4.00 s, in line 2 of `total`")
         assert run_check(refuse, answers).is_passed
 
 
@@ -199,6 +199,48 @@ def test_a_function_that_was_returned_keeps_the_clock_that_it_was_given(forks):
     )
     with forks.learner(source) as answers:
         assert run_check(limiter, answers).is_passed
+
+
+POLLER = """
+import threading
+seen = []
+def start(clock):
+    def poll():
+        while True:
+            seen.append(clock())
+    threading.Thread(target=poll, daemon=True).start()
+def newest(): return seen[-1] if seen else None
+"""
+
+
+def test_a_thread_of_the_learners_may_ask_on_between_the_questions_of_a_check(forks):
+    @check("poll", points=1, hints=HINTS)
+    def poll(answers):
+        """Read the clock in a thread."""
+        now = [0.0]
+        answers["start"](lambda: now[0])
+        for now[0] in range(1, 20):
+            while answers["newest"]() != now[0]:
+                pass
+
+    with forks.learner(POLLER, RIGHT) as answers:
+        result = run_check(poll, answers)
+        assert result.is_passed, str(result)
+        for _ in range(5):  # and it hurts no later check
+            assert run_check(total, answers).is_passed
+        result = run_check(poll, answers)
+        assert result.is_passed, str(result)
+
+
+def test_an_exit_within_a_call_within_a_call_is_one(forks):
+    @check("nested", points=1, hints=HINTS)
+    def nested(answers):
+        """Call a function that calls a function."""
+        answers["outer"](lambda: answers["inner"]())
+
+    with forks.learner("def outer(f): f()\ndef inner(): raise SystemExit", RIGHT) as answers:
+        assert run_check(nested, answers).code == "called-exit"
+        assert not answers.is_usable  # the outer call still waits there
 
 
 def test_a_generator_is_read_as_far_as_the_check_reads_it(forks):

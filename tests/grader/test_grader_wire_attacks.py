@@ -205,10 +205,10 @@ def test_keys_of_one_hash_do_not_stop_the_judge(line, what, tag):
     assert time.process_time() - started < 20
 
 
-def test_functions_without_number_are_too_many(line):
+def test_functions_without_end_are_too_many(line):
     line[0].callables.make_stand_in = lambda number, name: lambda: number
     with pytest.raises(TooLong):
-        received(line, frame(value(["list", *[["function", 1, "f"]] * 20_000])))
+        received(line, frame(value(["list", *[["function", i, "f"] for i in range(20_000)]])))
 
 
 WIDE = {
@@ -225,8 +225,10 @@ def test_small_raw_parts_that_grow_when_they_are_used_are_too_long(line, what):
         received(line, frame(value(tree), b"a" * size))
 
 
-def test_a_thousand_types_of_opaque_values_are_a_hundred(line):
-    tree = ["list", *[["opaque", f"T{i}", "x", None, None] for i in range(1000)]]
+@pytest.mark.parametrize("node", [["opaque", "T", "x", None, None], ["iterator", 1, "T"]], ids=str)
+def test_a_thousand_types_of_values_are_a_hundred(line, node):
+    line[0].callables.make_stand_in = lambda number, name: lambda: number
+    tree = ["list", *[[f"{part}{i}" if part == "T" else part for part in node] for i in range(1000)]]
     found = received(line, frame(value(tree)))["value"]
     assert len({type(each) for each in found}) <= 101
 
