@@ -26,8 +26,7 @@ class GroupWard(Ward):
     def __init__(self, limits: Limits, visible: list[str], folder: str):
         import psutil  # noqa: F401  (before the forks, which would each load it)
 
-        first_user = namespaces.block_of_users() if os.getuid() == 0 else None
-        super().__init__(limits, visible, folder, first_user)
+        super().__init__(limits, visible, folder, namespaces.block_of_users())
         self.setup_folder = os.path.join(folder, "setup")
         os.mkdir(self.setup_folder)
         os.chdir(self.setup_folder)
@@ -83,12 +82,16 @@ class GroupWard(Ward):
 
     def become_learner(self, files: Mapping[str, bytes]) -> None:
         """Give up user and privileges as far as the system knows how."""
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # root's to give up
+                kernel.drop_bounding_set()
         self._change_user()
         self._settle(files, {"HOME": self.folder, "TMPDIR": self.folder})
         if sys.platform == "linux":
-            kernel.forbid_new_privileges()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # a machine whose calls we have no table of
+                kernel.drop_capabilities()
                 syscalls.refuse_calls()
+            kernel.forbid_new_privileges()
 
 
 def _lives(process: Any) -> bool:

@@ -67,9 +67,13 @@ def enter(visible: Sequence[str], *, setup_bytes: int) -> None:
     os.chdir(WORK)
 
 
-def block_of_users() -> int:
-    """Return the first user id for this warm process's learners; no system gives such numbers to people."""
-    return _FIRST_USER + os.getpid() % 100 * USERS
+def block_of_users() -> int | None:
+    """Return the first user id for this warm process's learners; no system gives such numbers to people.
+
+    None where we may not give user ids away: as an ordinary user, or in a container that knows only a few.
+    """
+    first = _FIRST_USER + os.getpid() % 100 * USERS
+    return first if os.getuid() == 0 and _are_ours(first) else None
 
 
 def first_user() -> int | None:
@@ -116,10 +120,10 @@ def python_paths(packages: Iterable[str] = ()) -> list[str]:
     return sorted({path for path in found if path and os.path.isabs(path) and os.path.exists(path)})
 
 
-def _own_user_space(first: int) -> None:
+def _own_user_space(first: int | None) -> None:
     """Enter a user namespace in which we rule over ourselves and, where we may, over a block of user ids."""
     user, group = os.getuid(), os.getgid()
-    block = f"\n{first} {first} {USERS}" if user == 0 and _are_ours(first) else ""
+    block = f"\n{first} {first} {USERS}" if first is not None else ""
     inside_user, inside_group = (0, 0) if block else (user, group)
     ready, entered = os.pipe()
     helper = os.fork()
@@ -149,14 +153,14 @@ def _own_user_space(first: int) -> None:
 
 
 def _are_ours(first: int) -> bool:
-    """Tell whether the block of user ids exists here: a container may know only a few."""
-    lines = (
-        Path("/proc/self/uid_map").read_text().splitlines()
-        + Path("/proc/self/gid_map").read_text().splitlines()
-    )
-    ranges = [tuple(map(int, line.split())) for line in lines]
-    covering = [start for start, _, count in ranges if start <= first and first + USERS <= start + count]
-    return len(covering) >= 2
+    if sys.platform != "linux":
+        return True
+    for kind in ("uid", "gid"):
+        lines = Path(f"/proc/self/{kind}_map").read_text().splitlines()
+        ranges = [tuple(map(int, line.split())) for line in lines]
+        if not any(start <= first and first + USERS <= start + count for start, _, count in ranges):
+            return False
+    return True
 
 
 def _become_child() -> None:

@@ -236,3 +236,29 @@ def test_the_judge_needs_nothing_that_only_unix_has():
         check=False,
     )
     assert done.stdout == "{'result': 'a'} killed None\n", done.stderr
+
+
+IN_A_POOR_CONTAINER = """
+import sys
+sys.path.insert(0, "tests/grader")
+from sandboxes import ask, warm_process
+from scalelab.core.errors import ConfigError
+with warm_process() as warm, warm.learner() as learner:
+    print(ask(learner, "import os; result = os.getpid() > 2"), "no privileges" in warm.isolation)
+    print("own process space" in warm.isolation, warm.why_weaker)
+try: warm_process(require_sandbox=True)
+except ConfigError as error: print(error.message)
+"""
+
+
+@pytest.mark.skipif(not HAS_NAMESPACES, reason="only on Linux: a container is made of namespaces")
+def test_in_a_container_that_allows_none_the_weaker_layers_hold_and_are_named():
+    no_more = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+    command = ["unshare", "-Ur", "sh", "-c", no_more, "sh", sys.executable, "-c", IN_A_POOR_CONTAINER]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    works, weaker, refused = done.stdout.splitlines()
+    assert works == "True True"
+    assert weaker.startswith("False [Errno")
+    assert refused.startswith("the sandbox lacks: own process space, no network")
+    assert "unshare" in refused
