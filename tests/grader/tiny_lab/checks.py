@@ -70,7 +70,7 @@ def faster_than_loops(answers: Answers) -> None:
     expect_faster(
         answers["fast_pairwise"],
         slow_pairwise,
-        lambda: (answers.rng.normal(size=(64, 16)),),
+        lambda: (answers.rng.normal(size=(80, 16)),),
         at_least=4,
         what="fast_pairwise",
         code="too-slow",
