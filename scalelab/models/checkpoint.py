@@ -25,22 +25,7 @@ def save_reader(model: PinReader, path: Path | str) -> Path:
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     content = to_bytes(tensors, {"architecture": ARCHITECTURE, "config": json.dumps(model.config)})
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it readable by its owner only
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise DataError(
-            f"cannot write {path}: {error.strerror}", hint="choose another folder for --out"
-        ) from None
+    write_whole(path, content, hint="choose another folder for --out")
     return path
 
 
@@ -78,3 +63,31 @@ def load_reader(path: Path | str) -> PinReader:
             hint="train again: scalelab train",
         ) from None
     return model.eval()
+
+
+def write_whole(path: Path, content: bytes, *, hint: str) -> None:
+    """Write a file beside its place, sync it, move it there in one step: the old one or the new, never half.
+
+    Raises:
+        DataError: it cannot be written; what was there before still is.
+    """
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes it readable by its owner only
+        os.replace(temporary, path)
+        if hasattr(os, "O_DIRECTORY"):  # the new name must be on the disk too
+            folder = os.open(path.parent, os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise DataError(f"cannot write {path}: {error.strerror}", hint=hint) from None

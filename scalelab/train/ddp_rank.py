@@ -1,4 +1,4 @@
-"""One rank of data parallel training; torchrun starts it: ``torchrun ... -m scalelab.train.ddp_rank FOLDER``.
+"""What one rank of `run_ddp` does.
 
 Three ways to train take turns, so that a busy moment of the machine meets all of them:
 ``alone``    rank 0 trains on the whole batch, the others wait;
@@ -12,14 +12,9 @@ import contextlib
 import copy
 import hashlib
 import inspect
-import json
-import os
 import statistics
-import sys
-import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,7 +24,6 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from scalelab.core.processes import die_with_parent
 from scalelab.data import compose_pins
 from scalelab.models import PinReader
 from scalelab.train.accumulate import (
@@ -39,7 +33,8 @@ from scalelab.train.accumulate import (
     freeze_batch_norm,
     relative_distance,
 )
-from scalelab.train.ddp import DdpConfig, progress_path
+from scalelab.train.ddp import DdpConfig
+from scalelab.train.rank import Rank
 
 _BATCHES = 4
 """different batches, composed beforehand: the clock sees training only"""
@@ -62,11 +57,11 @@ class Exchanged:
         return allreduce_hook(group, bucket)
 
 
-class Rank:
-    """What one rank holds: its replica, its share of each batch, and where it says how far it is."""
+class Replica:
+    """What one rank holds: its copy of the model, and its share of each batch."""
 
-    def __init__(self, config: DdpConfig, folder: Path):
-        self.config, self.folder, self.rank = config, folder, dist.get_rank()
+    def __init__(self, config: DdpConfig, rank: Rank):
+        self.config, self.rank = config, rank
         torch.manual_seed(config.seed)
         self.model = PinReader(config.width).train()
         freeze_batch_norm(self.model)  # live statistics would be those of the share, not of the batch
@@ -76,15 +71,12 @@ class Rank:
         self.ddp.register_comm_hook(None, self.exchanged.hook)
         whole = [compose_pins(config.batch_size, "train", seed=config.seed + i) for i in range(_BATCHES)]
         self.batches = [(torch.from_numpy(b.images), torch.from_numpy(b.labels).long()) for b in whole]
-        self.step = self.exchanges = 0
-        self.say()
-        threading.Thread(target=self.keep_touching, name="alive", daemon=True).start()
 
     def share(self, i: int) -> MicroBatch:
         """Return this rank's part of batch `i`."""
         images, labels = self.batches[i % _BATCHES]
         size = self.config.batch_size // self.config.processes
-        part = slice(self.rank * size, (self.rank + 1) * size)
+        part = slice(self.rank.number * size, (self.rank.number + 1) * size)
         return images[part], labels[part]
 
     def train(self, batches: int, every: int) -> float:
@@ -98,50 +90,22 @@ class Rank:
             with contextlib.nullcontext() if exchanges else self.ddp.no_sync():
                 loss = nn.functional.cross_entropy(self.ddp(images).flatten(0, 1), labels.flatten()) / every
                 if exchanges:
-                    self.arrive()
+                    self.rank.arrive()
                 loss.backward()
             if exchanges:
                 self.optimizer.step()
-            self.step += 1
+            self.rank.step += 1
         return time.perf_counter() - started_s
 
-    def arrive(self) -> None:
-        """Say that this rank has come to the next exchange, where it waits for the others."""
-        self.exchanges += 1
-        self.say()
 
-    def barrier(self) -> None:
-        """Wait for the others."""
-        self.arrive()
-        dist.barrier()
-
-    def say(self) -> None:
-        """Write how far this rank is; the parent reads it when a rank dies or hangs."""
-        path = progress_path(self.folder, self.rank)
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps({"pid": os.getpid(), "step": self.step, "exchanges": self.exchanges}))
-        with contextlib.suppress(PermissionError):  # Windows, while the parent reads it: the next one will do
-            os.replace(fresh, path)
-
-    def keep_touching(self) -> None:
-        """Show that this process is not frozen."""
-        while True:
-            time.sleep(0.5)
-            os.utime(progress_path(self.folder, self.rank))
-
-
-def main(folder: Path) -> None:
-    """Join the group, take turns, and let rank 0 write ``result.json``."""
-    die_with_parent()
-    torch.set_num_threads(1)
-    config = DdpConfig(**json.loads((folder / "config.json").read_text()))
-    dist.init_process_group("gloo")
-    assert dist.get_world_size() == config.processes, (dist.get_world_size(), config.processes)
-    rank = Rank(config, folder)
-    alone = copy.deepcopy(rank.model)
+def measure(rank: Rank, **settings: Any) -> dict[str, Any] | None:
+    """Train in the three ways, round by round; rank 0 returns the fields of `DdpReport` that ranks know."""
+    config = DdpConfig(**settings)
+    replica = Replica(config, rank)
+    alone = copy.deepcopy(replica.model)
     alone_optimizer = torch.optim.AdamW(alone.parameters(), lr=1e-3)
 
-    gradient_error = compare_gradients(rank, alone)
+    gradient_error = compare_gradients(replica, alone)
     rounds = -(-config.steps // config.accumulate)
     seconds: dict[str, list[float]] = {"alone": [], "ddp": [], "no_sync": []}
     moved = dict.fromkeys(seconds, 0)
@@ -149,38 +113,36 @@ def main(folder: Path) -> None:
         order = list(seconds) if turn % 2 == 0 else list(reversed(seconds))
         for name in order:
             rank.barrier()
-            rank.exchanged.bytes = 0
+            replica.exchanged.bytes = 0
             if name == "alone":
-                took_s = train_alone(alone, alone_optimizer, rank) if rank.rank == 0 else 0.0
+                took_s = train_alone(alone, alone_optimizer, replica) if rank.number == 0 else 0.0
             else:
-                took_s = rank.train(config.accumulate, 1 if name == "ddp" else config.accumulate)
+                took_s = replica.train(config.accumulate, 1 if name == "ddp" else config.accumulate)
             rank.barrier()
             if turn >= 0:
                 seconds[name].append(took_s)
-                moved[name] += rank.exchanged.bytes
+                moved[name] += replica.exchanged.bytes
 
-    sums = gather_checksums(rank.model)
-    if rank.rank == 0:
-        result = summary(config, seconds, moved, sums, gradient_error, count_parameters(alone))
-        (folder / "result.json").write_text(json.dumps(result))
-    dist.barrier()
-    dist.destroy_process_group()
+    sums = gather_checksums(replica.model)
+    if rank.number > 0:  # it timed only its own share
+        return None
+    return summary(config, seconds, moved, sums, gradient_error, count_parameters(alone))
 
 
-def compare_gradients(rank: Rank, alone: nn.Module) -> float:
+def compare_gradients(replica: Replica, alone: nn.Module) -> float:
     """Return how far the averaged gradient of the ranks is from one process's gradient of the whole batch."""
-    images, labels = rank.share(0)
-    rank.ddp.zero_grad(set_to_none=True)
-    nn.functional.cross_entropy(rank.ddp(images).flatten(0, 1), labels.flatten()).backward()
-    accumulate_gradients(alone, [rank.batches[0]])
-    return relative_distance(flat_gradient(rank.model), flat_gradient(alone))
+    images, labels = replica.share(0)
+    replica.ddp.zero_grad(set_to_none=True)
+    nn.functional.cross_entropy(replica.ddp(images).flatten(0, 1), labels.flatten()).backward()
+    accumulate_gradients(alone, [replica.batches[0]])
+    return relative_distance(flat_gradient(replica.model), flat_gradient(alone))
 
 
-def train_alone(model: nn.Module, optimizer: Optimizer, rank: Rank) -> float:
+def train_alone(model: nn.Module, optimizer: Optimizer, replica: Replica) -> float:
     """Train on whole batches in this process; return the seconds."""
     started_s = time.perf_counter()
-    for i in range(rank.config.accumulate):
-        accumulate_gradients(model, [rank.batches[i % _BATCHES]])
+    for i in range(replica.config.accumulate):
+        accumulate_gradients(model, [replica.batches[i % _BATCHES]])
         optimizer.step()
     return time.perf_counter() - started_s
 
@@ -242,10 +204,3 @@ def summary(
         "ratios": ratios["ddp"],
         "ratios_no_sync": ratios["no_sync"],
     }
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
-    # the interpreter's own ending was seen to abort (SIGABRT) beside gloo's threads, with all results written
-    sys.stdout.flush()
-    os._exit(0)

@@ -2,14 +2,13 @@ import json
 import os
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 
 from scalelab.core.errors import ConfigError, RunFailed
-from scalelab.core.processes import Finished, is_alive
+from scalelab.core.processes import is_alive
 from scalelab.train import DdpConfig, run_ddp
-from scalelab.train.ddp import progress_path
+from scalelab.train.launch import progress_path
 
 TINY = {"batch_size": 8, "steps": 4, "width": 8, "accumulate": 2, "timeout_s": 120.0}
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
@@ -72,7 +71,7 @@ def test_a_rank_that_dies_or_hangs_is_named_and_nothing_is_left_running(tmp_path
                 os.kill(progress["pid"], getattr(signal, sent))
 
     struck = []
-    config = DdpConfig(**{**TINY, "steps": 1_000_000, "timeout_s": 25.0})
+    config = DdpConfig(**{**TINY, "steps": 1_000_000, "stall_s": 8.0})
     with pytest.raises(RunFailed, match=says):
         run_ddp(config, folder=tmp_path, on_poll=strike)
     assert len(pids) == 2
@@ -80,19 +79,9 @@ def test_a_rank_that_dies_or_hangs_is_named_and_nothing_is_left_running(tmp_path
 
 
 @pytest.mark.slow
-def test_an_error_in_a_rank_comes_back_with_its_last_lines(monkeypatch, tmp_path):
+def test_an_error_in_a_rank_comes_back_with_its_words(monkeypatch, tmp_path):
     monkeypatch.setenv("SCALELAB_DATASETS", str(tmp_path))
-    with pytest.raises(RunFailed, match=r"(?s)rank [01] ended with code 1.*manifest.toml is missing"):
-        run_ddp(DdpConfig(**TINY))
-
-
-def test_fewer_ranks_than_asked_for_are_a_failure(monkeypatch):
-    def one_rank(command, **limits):
-        (Path(command[-1]) / "result.json").write_text(json.dumps({"world_size": 1}))
-        return Finished(0, "", 1.0, 0)
-
-    monkeypatch.setattr("scalelab.train.ddp.processes.run", one_rank)
-    with pytest.raises(RunFailed, match=r"asked for 2 ranks, torchrun gave 1 rank"):
+    with pytest.raises(RunFailed, match=r"rank [01]: .*manifest.toml is missing"):
         run_ddp(DdpConfig(**TINY))
 
 

@@ -1,0 +1,35 @@
+"""Data parallel training taken apart: ring all-reduce, buckets, sampler, an injected link, compression.
+
+Each name is loaded when it is first used (torch takes seconds to import).
+"""
+
+from scalelab.core.lazy import export
+
+__all__ = [
+    "BucketedModel",
+    "InjectedWire",
+    "Link",
+    "ShardedSampler",
+    "TopK",
+    "Wire",
+    "ddp_hook",
+    "fit_link",
+    "parallel_step",
+    "plan_buckets",
+    "ring_all_reduce",
+    "run_in_threads",
+]
+
+__getattr__ = export(
+    __name__,
+    {
+        "buckets": ["BucketedModel", "plan_buckets"],
+        "exchange": ["TopK", "ddp_hook"],
+        "link": ["InjectedWire", "Link", "fit_link"],
+        "ring": ["ring_all_reduce"],
+        "sampler": ["ShardedSampler"],
+        "step": ["parallel_step"],
+        "wire": ["Wire", "run_in_threads"],
+    },
+    extra="torch",
+)

@@ -1,0 +1,223 @@
+"""Start a function on several ranks under torchrun, and say which rank is to blame if that fails.
+
+A rank imports the function by its name, so it lives in a module; what goes in and comes out is JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scalelab.core import processes
+from scalelab.core.errors import ConfigError, RunFailed
+from scalelab.core.lazy import need_installed
+from scalelab.core.units import format_seconds
+
+_SILENT_S = 3.0
+"""a rank that did not touch its file for so much longer than another stands still"""
+
+
+@dataclass(frozen=True)
+class RanksReport:
+    """What came back from all ranks."""
+
+    results: tuple[Any, ...]
+    """what the function returned on rank 0, 1, ..."""
+    seconds: float
+    """wall time of everything, start of the processes included"""
+    restarts: int
+    """how often torchrun had to start all ranks again"""
+
+
+def run_ranks(
+    function: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    world_size: int,
+    threads: int = 1,
+    timeout_s: float = 180.0,
+    stall_s: float | None = None,
+    max_restarts: int = 0,
+    folder: Path | None = None,
+    on_poll: Callable[[], None] | None = None,
+) -> RanksReport:
+    """Call ``function(rank, **arguments)`` on `world_size` gloo ranks of this machine; return all results.
+
+    Nothing is left running, however this ends.
+
+    Args:
+        function: ``module:name``; it gets a `scalelab.train.rank.Rank` and returns plain data.
+        threads: of each rank. Ranks x threads above the cores makes every rank slower.
+        timeout_s: for everything, start included.
+        stall_s: give up when, after the first exchange, no rank has come to another one for so long.
+        max_restarts: so often all ranks are started again after one died.
+        folder: where ranks write how far they are; None takes a temporary one.
+        on_poll: called ten times a second meanwhile.
+
+    Raises:
+        RunFailed: a rank raised, died or hung (the message names it), or there were fewer ranks.
+    """
+    if world_size < 1 or threads < 1 or max_restarts < 0:
+        raise ConfigError(
+            f"{world_size} ranks of {threads} threads with {max_restarts} restarts",
+            hint="give ranks and threads from 1 up, restarts from 0 up",
+        )
+    if folder is None:
+        # a killed rank's file may appear while the folder is removed
+        with tempfile.TemporaryDirectory(prefix="scalelab-ranks-", ignore_cleanup_errors=True) as temporary:
+            return run_ranks(
+                function,
+                arguments,
+                world_size=world_size,
+                threads=threads,
+                timeout_s=timeout_s,
+                stall_s=stall_s,
+                max_restarts=max_restarts,
+                folder=Path(temporary),
+                on_poll=on_poll,
+            )
+    need_installed(["torch"], extra="torch")
+    plan = {"function": function, "arguments": dict(arguments or {}), "world_size": world_size}
+    (folder / "plan.json").write_text(json.dumps({**plan, "threads": threads, "path": sys.path}))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
+    command += [
+        f"--log-dir={folder / 'logs'}",
+        f"--nproc-per-node={world_size}",
+        f"--max-restarts={max_restarts}",
+        "-m",
+        "scalelab.train.rank",
+        str(folder),
+    ]
+    watch = _Watch(folder, world_size, stall_s, on_poll)
+    try:
+        finished = processes.run(command, timeout_s=timeout_s, env=_environment(threads), on_poll=watch.look)
+    except RunFailed as error:
+        raise RunFailed(f"{_slowest(folder, world_size)}; {error.message}", hint=error.hint) from None
+    if finished.returncode != 0:
+        raise _failure(folder, world_size, finished.output)
+    results = [_read(folder / f"result_{rank}.json") for rank in range(world_size)]
+    given = [result for result in results if result is not None]
+    if len(given) < world_size:
+        raise RunFailed(
+            f"asked for {world_size} ranks, torchrun gave {len(given)} rank(s) with a result",
+            hint="run it again",
+        )
+    restarts = max(result["restarts"] for result in given)
+    return RanksReport(tuple(result["result"] for result in given), finished.wall_s, restarts)
+
+
+def progress_path(folder: Path, rank: int) -> Path:
+    """Return the file in which a rank says how far it is, and that it lives (touched twice a second)."""
+    return folder / f"rank_{rank}.json"
+
+
+class _Watch:
+    """Looks ten times a second whether any rank still gets on."""
+
+    def __init__(
+        self, folder: Path, world_size: int, stall_s: float | None, on_poll: Callable[[], None] | None
+    ):
+        self.folder, self.world_size, self.stall_s, self.on_poll = folder, world_size, stall_s, on_poll
+        self.seen: list[int] = []
+        self.changed_s = time.monotonic()
+
+    def look(self) -> None:
+        if self.on_poll is not None:
+            self.on_poll()
+        if self.stall_s is None:
+            return
+        found = [_read(progress_path(self.folder, rank)) for rank in range(self.world_size)]
+        exchanges = [one["exchanges"] if one else 0 for one in found]
+        if exchanges != self.seen or min(exchanges) == 0:
+            self.seen, self.changed_s = exchanges, time.monotonic()
+        elif time.monotonic() - self.changed_s > self.stall_s:
+            raise RunFailed(
+                f"no rank got on for {format_seconds(self.stall_s)}",
+                hint="look at what that rank does between two exchanges; all ranks must take part in each",
+            )
+
+
+def _environment(threads: int) -> dict[str, str]:
+    loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        **({"GLOO_SOCKET_IFNAME": loopback} if loopback else {}),
+        # torch's Windows wheels come without libuv
+        **({"USE_LIBUV": "0"} if sys.platform == "win32" else {}),
+    }
+
+
+def _failure(folder: Path, world_size: int, output: str) -> RunFailed:
+    """Blame the rank that said first what is wrong; without such a word, the one torchrun saw fail first."""
+    said = [(rank, _read(folder / f"error_{rank}.json")) for rank in range(world_size)]
+    known = [(found["when"], rank, found) for rank, found in said if found is not None]
+    if known:
+        _, rank, found = min(known, key=lambda one: one[:2])
+        return RunFailed(f"rank {rank}: {found['message']}", hint=found["hint"])
+    rank, how = _culprit(folder, output)
+    return RunFailed(
+        f"{how}; the last lines:\n{_last_lines(output, rank)}",
+        hint="run it again; with too little memory, give a smaller model or batch",
+    )
+
+
+def _culprit(folder: Path, output: str) -> tuple[str, str]:
+    """Return which rank failed first and how, from torchrun's report.
+
+    One that was killed comes first: the others fail because it is gone, and torchrun may see them end before.
+    SIGTERM is torchrun's own, to the rest.
+    """
+    report = output[output.rfind("FAILED") :]
+    found = [
+        (int(code), rank)
+        for rank, code in re.findall(r"rank\s*: (\d+).*?exitcode\s*: (-?\d+)", report, re.DOTALL)
+    ]
+    if not found:
+        return "", "torchrun failed before a rank did"
+    killed = [one for one in found if one[0] < 0 and one[0] != -signal.SIGTERM]
+    code, rank = killed[0] if killed else found[-1]  # torchrun puts the first to fail last
+    how = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    progress = _read(progress_path(folder, int(rank))) or {}
+    return rank, f"rank {rank} {how} at step {progress.get('step', 0)}"
+
+
+def _slowest(folder: Path, world_size: int) -> str:
+    """Name the rank that the others wait for: the one that got least far."""
+    progress = {rank: _read(progress_path(folder, rank)) for rank in range(world_size)}
+    absent = [rank for rank in progress if progress[rank] is None]
+    if absent:
+        return f"rank {absent[0]} did not start"
+    touched_s = {rank: progress_path(folder, rank).stat().st_mtime for rank in progress}
+    exchanges = {rank: (found or {})["exchanges"] for rank, found in progress.items()}
+    silent_s = max(touched_s.values()) - _SILENT_S
+    last = min(progress, key=lambda rank: (touched_s[rank] > silent_s, exchanges[rank]))
+    step = (progress[last] or {})["step"]
+    if touched_s[last] <= silent_s:
+        return f"rank {last} hangs at step {step}: it stands still"
+    if exchanges[last] < max(exchanges.values()):
+        return f"rank {last} hangs at step {step}: the others wait for it"
+    return f"all {world_size} ranks were at work, at step {step}"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        return content
+    except (OSError, ValueError):
+        return None
+
+
+def _last_lines(output: str, rank: str, count: int = 12) -> str:
+    """Return the end of that rank's traceback; without one, of any rank's, or of all that was said."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    of_rank = [line for line in lines if line.startswith(f"[rank{rank}]")]
+    of_ranks = [line for line in lines if line.startswith("[rank")]
+    return "\n".join((of_rank or of_ranks or lines)[-count:])

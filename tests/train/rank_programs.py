@@ -1,0 +1,141 @@
+"""Functions that tests start on several ranks."""
+
+import os
+import signal
+import time
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from scalelab.core.errors import RunFailed
+from scalelab.models import CharGpt
+from scalelab.train.accumulate import relative_distance
+from scalelab.train.data_parallel import (
+    BucketedModel,
+    InjectedWire,
+    Link,
+    TopK,
+    Wire,
+    ddp_hook,
+    ring_all_reduce,
+)
+from scalelab.train.data_parallel.exchange import exchange_bf16, exchange_plain
+from scalelab.train.elastic_rank import train
+
+
+def who_am_i(rank, word):
+    numbers = torch.tensor([float(rank.number)])
+    dist.all_reduce(numbers)
+    return {
+        "rank": rank.number,
+        "sum": numbers.item(),
+        "word": word,
+        "threads": torch.get_num_threads(),
+        "pid": os.getpid(),
+    }
+
+
+def fail_on_one(rank, number):
+    if rank.number == number:
+        raise RunFailed(f"the loss became nan at step 3 on {rank.number}", hint="lower the learning rate")
+    rank.barrier()
+
+
+def die_once(rank):
+    """Rank 1 is killed at step 2 of its first life."""
+    for step in range(4):
+        rank.arrive(step)
+        if step == 2 and rank.number == 1 and rank.restarts == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        dist.barrier()
+    return rank.restarts
+
+
+def wait_for_ever(rank):
+    """Rank 1 is alive, but does not come to the exchange."""
+    rank.arrive(5)
+    dist.barrier()
+    if rank.number == 1:
+        time.sleep(1000)
+    rank.arrive(6)
+    dist.barrier()
+
+
+def ring_beside_all_reduce(rank, elements):
+    sent, errors = [], []
+    for n in elements:
+        mine = torch.randn(n, generator=torch.Generator().manual_seed(rank.number))
+        wire = Wire()
+        found = ring_all_reduce(mine.clone(), wire)
+        dist.all_reduce(mine)
+        sent.append(wire.traffic.sent_bytes)
+        errors.append((found - mine).abs().max().item())
+    return {"sent_bytes": sent, "largest_error": max(errors)}
+
+
+def ddp_beside_buckets(rank):
+    """The same gradients by our buckets, and by DDP with three hooks."""
+    inputs = torch.randint(11, (3, 8), generator=torch.Generator().manual_seed(rank.number))
+
+    def gradients(wrap):
+        torch.manual_seed(0)
+        wire = Wire()
+        model = wrap(CharGpt(vocabulary=11, context=8, layers=1, heads=2, width=16), wire)
+        rank.arrive()
+        model(inputs).square().mean().backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()]), wire.traffic.handed_bytes
+
+    def ddp(model, wire, exchange):
+        model = DistributedDataParallel(model)
+        model.register_comm_hook(None, ddp_hook(wire, exchange))
+        return model
+
+    wanted, ours = gradients(BucketedModel)
+    plain, plain_bytes = gradients(lambda model, wire: ddp(model, wire, exchange_plain))
+    rounded, rounded_bytes = gradients(lambda model, wire: ddp(model, wire, exchange_bf16))
+    largest, largest_bytes = gradients(lambda model, wire: ddp(model, wire, TopK(1.0)))
+    return {
+        "parameters": wanted.numel(),
+        "plain_error": relative_distance(plain, wanted),
+        "bf16_error": relative_distance(rounded, wanted),
+        "top_k_error": relative_distance(largest, wanted),
+        "bytes": {
+            "ours": ours,
+            "ddp": plain_bytes,
+            "ddp bf16": rounded_bytes,
+            "ddp top-k of all": largest_bytes,
+        },
+    }
+
+
+def time_the_link(rank, alpha_s, bytes_per_s, sizes, repeats):
+    """The smallest of several times of an all-reduce over an injected link, for each size."""
+    wire = InjectedWire(Link(alpha_s, bytes_per_s))
+    ways = {
+        "ring": lambda tensor: ring_all_reduce(tensor, wire),
+        "all_reduce": lambda tensor: wire.all_reduce(tensor).wait(),
+    }
+    best = {way: [float("inf")] * len(sizes) for way in ways}
+    for _ in range(repeats):
+        for way, act in ways.items():
+            for i, size in enumerate(sizes):
+                tensor = torch.ones(size // 4)
+                rank.barrier()
+                started_s = time.perf_counter()
+                act(tensor)
+                best[way][i] = min(best[way][i], time.perf_counter() - started_s)
+    return best
+
+
+def train_and_die(rank, **settings):
+    """The elastic training; rank 1 is killed before step 23 of its first life, no matter what it is doing."""
+    arrive = rank.arrive
+
+    def arrive_or_die(step=None):
+        if step == 22 and rank.number == 1 and rank.restarts == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        arrive(step)
+
+    rank.arrive = arrive_or_die
+    return train(rank, **settings)
