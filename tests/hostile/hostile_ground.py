@@ -7,6 +7,7 @@ in a file that anybody may read, in the hidden checks, in a solution, in a neigh
 
 from __future__ import annotations
 
+import csv
 import functools
 import json
 import os
@@ -45,6 +46,8 @@ class Outcome:
     """all rows, by student"""
     leaks: list[str]
     """places of the grader's output where a mark stands"""
+    injected: list[str]
+    """places in pages and tables that would run as a script or a formula"""
     untouched: bool
     """the lab's and the submissions' files are as they were"""
     pages: frozenset[str]
@@ -64,6 +67,7 @@ class Outcome:
         found = [f"left behind: {each}" for each in self.left] + [f"leaked: {each}" for each in self.leaks]
         if self.exit != 0:
             found.append(f"the grader ended with {self.exit}: {self.said[-2000:]}")
+        found += [f"would run: {each}" for each in self.injected]
         if not self.untouched:
             found.append("files of the lab or of the class were changed")
         for name, points in NEIGHBOURS.items():
@@ -72,7 +76,7 @@ class Outcome:
 
 
 @functools.lru_cache
-def wrap(user: int) -> tuple[str, ...] | None:
+def wrap() -> tuple[str, ...] | None:
     """Return the words that start a command in namespaces of its own; None where that cannot be had."""
     if not shutil.which("unshare"):
         return None
@@ -89,7 +93,7 @@ def users() -> list[int]:
 def run(students: Mapping[str, Files], *, user: int = 0, jobs: int = 2, limit_s: float = 600.0,
         full_limits: bool = False) -> Outcome:  # fmt: skip
     """Grade a class of these students and two honest neighbours; without `full_limits`, loops end sooner."""
-    words = wrap(user)
+    words = wrap()
     assert words, "no namespaces here"
     folder = Path(tempfile.mkdtemp(prefix="hostile-"))
     try:
@@ -129,6 +133,7 @@ def run(students: Mapping[str, Files], *, user: int = 0, jobs: int = 2, limit_s:
             **report,
             rows=_rows(folder / "grades" / "results.jsonl"),
             leaks=_leaks(folder / "grades", report["said"]),
+            injected=_injected(folder / "grades"),
             untouched=_content(folder) == before,
             pages=frozenset(
                 str(each.relative_to(folder / "grades"))
@@ -201,6 +206,21 @@ def _leaks(folder: Path, said: str) -> list[str]:
             for hit in CANARY.finditer(text := path.read_bytes().decode("utf8", "replace")):
                 found.append(f"{path.relative_to(folder)}: ...{text[max(0, hit.start() - 80) : hit.end()]}")
     return found[:20]
+
+
+def _injected(folder: Path) -> list[str]:
+    """Return markup of a student's in the pages, and cells of tables that a spreadsheet would compute."""
+    found = [
+        str(path.relative_to(folder))
+        for path in folder.rglob("*.html")
+        if re.search(r"<(?:script|img)[^>]*>?[^<]{0,40}PWNED", path.read_text(encoding="utf-8"))
+    ]
+    for path in folder.rglob("*.csv"):
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            cells = [cell for line in csv.reader(file) for cell in line]
+        assert cells, path
+        found += [f"{path.name}: {cell[:60]!r}" for cell in cells if cell[:1] in tuple("=+-@\t\r")]
+    return found
 
 
 def faults_of(row: Mapping[str, Any], *, points: float, at_most: bool = False, statuses: Sequence[str] = (),

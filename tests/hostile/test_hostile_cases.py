@@ -24,7 +24,7 @@ WHO = {user: "ordinary" if user else "own" for user in ground.users()}
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(not ground.wrap(0), reason="no namespaces may be made here"),
+    pytest.mark.skipif(not ground.wrap(), reason="no namespaces may be made here"),
 ]
 
 
