@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from scalelab.core.errors import ConfigError, DataError
+from scalelab.core.errors import ConfigError, DataError, did_you_mean
 from scalelab.core.lazy import require
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ IMAGE_SHAPE = (28, 168)
 """rows and columns of a PIN image: six digits of 28 columns"""
 LOGITS_SHAPE = (6, 10)
 """digits of a PIN, and classes of a digit"""
+CPU_PROVIDER = "CPUExecutionProvider"
 
 
 @runtime_checkable
@@ -66,8 +67,13 @@ class _TorchSession:
 
 
 class _OnnxSession:
-    def __init__(self, path: Path, threads: int):
+    def __init__(self, path: Path, threads: int, provider: str):
         runtime = require("onnxruntime", extra="onnx")
+        listed = runtime.get_available_providers()
+        if provider not in listed:
+            raise ConfigError(
+                f"the installed onnxruntime has no {provider}", hint=did_you_mean(provider, listed)
+            )
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -76,11 +82,20 @@ class _OnnxSession:
         # threads that spin between calls take the core from the gateway and the other workers
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            session = runtime.InferenceSession(str(path), options, providers=[provider])
         except Exception as error:  # the runtime's own classes differ between its versions
+            if provider != CPU_PROVIDER:
+                raise ConfigError(
+                    f"{provider} cannot open {path}: {_first_line(error)}", hint="does the CPU open it?"
+                ) from None
             raise DataError(
                 f"{path} is not an ONNX model: {_first_line(error)}", hint="export it again"
             ) from None
+        if session.get_providers()[0] != provider:  # it prints a line and goes on with the CPU
+            raise ConfigError(
+                f"{provider} is listed, but cannot be used on this machine",
+                hint="scalelab.compress.graphs.check_provider says why; or take the CPU",
+            )
         takes, gives = session.get_inputs(), session.get_outputs()
         if _signature(takes) != [("tensor(uint8)", IMAGE_SHAPE)] or _signature(gives) != [
             ("tensor(float)", LOGITS_SHAPE)
@@ -114,15 +129,16 @@ def torch_session(path: Path | str, threads: int = 1) -> Session:
     return _TorchSession(_existing(path), _checked_threads(threads))
 
 
-def onnx_session(path: Path | str, threads: int = 1) -> Session:
-    """Open an ONNX file of a PIN reader in ONNX Runtime, on the CPU.
+def onnx_session(path: Path | str, threads: int = 1, *, provider: str = CPU_PROVIDER) -> Session:
+    """Open an ONNX file of a PIN reader in ONNX Runtime, on the CPU or on another of its providers.
 
     With one thread a call runs on the caller's thread alone: processes scale better than threads here.
 
     Raises:
+        ConfigError: the provider is not in this build, or it is and does not start on this machine.
         DataError: the file is missing, no ONNX model, or one with another input or output.
     """
-    return _OnnxSession(_existing(path), _checked_threads(threads))
+    return _OnnxSession(_existing(path), _checked_threads(threads), provider)
 
 
 def open_session(path: Path | str, threads: int = 1) -> Session:
