@@ -1,4 +1,4 @@
-"""``scalelab train``: train the reader; ``train accumulation`` and ``train ddp`` measure ways to do it."""
+"""``scalelab train``: train the reader; its subcommands measure ways to train."""
 
 from __future__ import annotations
 
@@ -125,3 +125,32 @@ def ddp(processes: int, batch_size: int, steps: int, width: int, seed: int) -> N
         f"{report.world_size} ranks end with {same} parameters; gradient {report.gradient_error:.0e} off"
     )
     click.echo(f"bytes a step: {report.bytes_per_step:,}, parameters x 4: {report.expected_bytes_per_step:,}")
+
+
+@train.command()
+@click.option("--processes", default=2, show_default=True, help="Ranks, one thread each.")
+@click.option(
+    "--batch-size", default=32, show_default=True, help="Windows of text in a step, over all ranks."
+)
+@click.option("--blocks", default=15, show_default=True, help="Turns of four steps that each way takes.")
+@click.option("--seed", default=0, show_default=True, help="Seed of weights and text.")
+def overhead(processes: int, batch_size: int, blocks: int, seed: int) -> None:
+    """Compare our loops with bare torch and raw DDP."""
+    from rich.console import Console
+
+    from scalelab.core.lazy import is_installed
+    from scalelab.train.frameworks import BASES, FrameworksConfig, compare_frameworks
+
+    ways = tuple(way for way in BASES if way != "accelerate" or is_installed("accelerate"))
+    config = FrameworksConfig(processes, batch_size, blocks, ways=ways, seed=seed)
+    with Console(stderr=True).status(f"{processes} processes train"):
+        report = compare_frameworks(config)
+    for one in report.overheads:
+        verdict = f"  {one.verdict.value}" if one.verdict else ""
+        noise = "" if one.ratio.is_quiet else "  (noisy: medians and minimums differ)"
+        click.echo(
+            f"{one.way:<14} {one.ratio.ratio} times {one.base}, n={one.ratio.ratio.n}, "
+            f"weights {one.difference:.0e} apart{verdict}{noise}"
+        )
+    if "accelerate" not in ways:
+        click.echo('accelerate is not installed: pip install "scalelab[frameworks]"')

@@ -3,7 +3,9 @@ import sys
 import pytest
 
 from scalelab.core.errors import ConfigError, RunFailed
-from scalelab.train.checkpoint import checkpoint_path
+from scalelab.models import CharGpt
+from scalelab.models.gpt import ARCHITECTURE
+from scalelab.train.checkpoint import Checkpoint, checkpoint_path, save_checkpoint
 from scalelab.train.elastic import ElasticConfig, run_elastic
 
 # 31 steps an epoch, shares of 2 and 3 windows: killed in the middle of the first epoch, ended in the second
@@ -31,7 +33,7 @@ def test_a_training_whose_rank_is_killed_ends_bit_for_bit_like_an_undisturbed_on
     assert len({*whole.checksums, *killed.checksums}) == 1
     assert killed.losses == whole.losses[20:]
     assert whole.losses[-1] < whole.losses[0]
-    assert (tmp_path / "killed").joinpath(checkpoint_path("", 36).name).exists()
+    assert checkpoint_path(tmp_path / "killed", 36).exists()
 
 
 @pytest.mark.slow
@@ -45,11 +47,15 @@ def test_a_loss_that_is_no_number_is_said_with_rank_and_step(tmp_path):
 
 @pytest.mark.slow
 def test_a_folder_of_another_model_is_refused_and_left_as_it_is(tmp_path):
-    run_elastic(ElasticConfig(**{**TINY, "steps": 1}), tmp_path)
-    before = checkpoint_path(tmp_path, 1).read_bytes()
-    with pytest.raises(RunFailed, match=r"rank [01]: .*holds .*width=16.*expected .*width=32"):
-        run_elastic(ElasticConfig(**{**TINY, "width": 32}), tmp_path, max_restarts=0)
-    assert checkpoint_path(tmp_path, 1).read_bytes() == before
+    other = CharGpt(context=16, layers=1, heads=2, width=32)
+    state = {"state": {}, "param_groups": []}
+    path = checkpoint_path(tmp_path, 1)
+    save_checkpoint(Checkpoint(1, ARCHITECTURE, other.config, other.state_dict(), state), path)
+    before = path.read_bytes()
+    with pytest.raises(RunFailed, match=r"rank [01]: .*holds .*width=32.*expected .*width=16"):
+        run_elastic(ElasticConfig(**TINY), tmp_path, max_restarts=0)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_batch_smaller_than_the_group_is_refused():

@@ -1,0 +1,146 @@
+"""What one rank of `compare_frameworks` does. Each way is the shortest honest loop of its kind.
+
+Shape suffixes in this file: B = sequences of a rank, T = positions, V = vocabulary.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from scalelab.core.lazy import require
+from scalelab.data import load_text
+from scalelab.models import CharGpt
+from scalelab.train.accumulate import MicroBatch, accumulate_step, relative_distance
+from scalelab.train.data_parallel import BucketedModel, Wire, parallel_step
+from scalelab.train.data_parallel.step import take
+from scalelab.train.frameworks import BASES, FrameworksConfig
+from scalelab.train.rank import Rank
+
+Step = Callable[[MicroBatch], object]
+_ALONE = ("bare torch", "ours alone")
+_CLIP = 1.0
+
+
+def take_turns(rank: Rank, **settings: Any) -> dict[str, Any]:
+    """Let each way take a block of steps, turn by turn; return seconds a step, weights apart, world sizes."""
+    config = FrameworksConfig(**settings)
+    names = [*dict.fromkeys(BASES[way] for way in config.ways), *config.ways]
+    models = {name: _gpt(config) for name in names}
+    steps, sizes = {}, {}
+    for name in names:
+        steps[name], sizes[name] = MAKE[name](models[name])
+    windows = torch.from_numpy(load_text(50_000, seed=config.seed).windows(config.context))
+    share = config.batch_size // rank.world_size
+
+    def batch(number: int) -> MicroBatch:
+        first = (number * config.batch_size + rank.number * share) % (len(windows) - share)
+        return take(windows, range(first, first + share))
+
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(-1, config.blocks):  # the first warms up and is not counted
+        batches = [batch((turn + 1) * config.block_steps + i) for i in range(config.block_steps)]
+        for name in names if turn % 2 == 0 else reversed(names):
+            rank.barrier()
+            started_s = time.perf_counter()
+            if rank.number == 0 or name not in _ALONE:
+                for one in batches:
+                    steps[name](one)
+            took_s = time.perf_counter() - started_s
+            rank.barrier()
+            if turn >= 0:
+                seconds[name].append(took_s / config.block_steps)
+    weights = {name: _flat(model) for name, model in models.items()}
+    differences = {way: relative_distance(weights[way], weights[BASES[way]]) for way in config.ways}
+    return {"seconds": seconds, "differences": differences, "world_sizes": sizes}
+
+
+def bare_torch(model: nn.Module) -> tuple[Step, int]:
+    """The loop as a first notebook has it."""
+    optimizer = _optimizer(model)
+
+    def step(batch: MicroBatch) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        _loss(model, batch).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
+        optimizer.step()
+
+    return step, 1
+
+
+def ours_alone(model: nn.Module) -> tuple[Step, int]:
+    """`accumulate_step` on one micro-batch."""
+    optimizer = _optimizer(model)
+    return lambda batch: accumulate_step(model, optimizer, [batch], max_grad_norm=_CLIP), 1
+
+
+def raw_ddp(model: nn.Module) -> tuple[Step, int]:
+    """The same loop around torch's DDP."""
+    ddp = DistributedDataParallel(model)
+    step, _ = bare_torch(ddp)
+    return step, ddp.process_group.size()
+
+
+def ours_over_ddp(model: nn.Module) -> tuple[Step, int]:
+    """`parallel_step` over torch's DDP."""
+    ddp, optimizer, wire = DistributedDataParallel(model), _optimizer(model), Wire()
+    return lambda batch: parallel_step(ddp, optimizer, [batch], wire, max_grad_norm=_CLIP), wire.world_size
+
+
+def our_buckets(model: nn.Module) -> tuple[Step, int]:
+    """`parallel_step` over buckets in Python."""
+    wire = Wire()
+    bucketed, optimizer = BucketedModel(model, wire), _optimizer(model)
+    return lambda batch: parallel_step(
+        bucketed, optimizer, [batch], wire, max_grad_norm=_CLIP
+    ), wire.world_size
+
+
+def by_accelerate(model: nn.Module) -> tuple[Step, int]:
+    """The loop of accelerate's own examples; it finds torchrun's group by the environment."""
+    accelerator = require("accelerate", extra="frameworks").Accelerator(cpu=True)
+    prepared, optimizer = accelerator.prepare(model, _optimizer(model))
+    # it wraps nothing where it thinks that it is alone, and would then look faster than DDP
+    size = accelerator.num_processes if isinstance(prepared, DistributedDataParallel) else 1
+
+    def step(batch: MicroBatch) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        accelerator.backward(_loss(prepared, batch))
+        accelerator.clip_grad_norm_(prepared.parameters(), _CLIP)
+        optimizer.step()
+
+    return step, size
+
+
+MAKE: dict[str, Callable[[nn.Module], tuple[Step, int]]] = {
+    "bare torch": bare_torch,
+    "ours alone": ours_alone,
+    "raw DDP": raw_ddp,
+    "ours over DDP": ours_over_ddp,
+    "our buckets": our_buckets,
+    "accelerate": by_accelerate,
+}
+
+
+def _gpt(config: FrameworksConfig) -> CharGpt:
+    torch.manual_seed(config.seed)
+    return CharGpt(context=config.context, layers=config.layers, heads=config.heads, width=config.width)
+
+
+def _optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+
+def _loss(model: nn.Module, batch: MicroBatch) -> Tensor:
+    ids_BT, targets_BT = batch
+    return F.cross_entropy(model(ids_BT).flatten(0, 1), targets_BT.flatten())
+
+
+def _flat(model: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
