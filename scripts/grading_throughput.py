@@ -21,7 +21,7 @@ from grading_class import ROOT, Usage, expected, grade, hand_in, measure, misjud
 from scalelab.core.records import Metric, RecordStore, RunRecord
 from scalelab.core.units import MIB
 
-SMALL, LARGE = 30, 150
+SMALL = 30
 TARGETS = {"per minute": 500.0, "times less CPU": 30.0, "cold class [s]": 12.0, "memory [MiB]": 1.2 * 1024}
 
 
@@ -63,12 +63,19 @@ def main() -> None:
         "--peer-students", type=int, default=SMALL, help="submissions for nbgrader; 0: leave it out"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "grading.jsonl")
+    parser.add_argument("--class-size", type=int, default=150, help="the larger class, for the rate")
     given = parser.parse_args()
+    large_class = given.class_size
     with tempfile.TemporaryDirectory(prefix="grading-") as place:
         folder = Path(place)
-        for count in (SMALL, LARGE):
+        for count in (SMALL, large_class):
             hand_in(folder / f"class{count}", count)
-        plan = [("small", SMALL, 2), ("large", LARGE, 2), ("small", SMALL, 1), ("large", LARGE, 1)]
+        plan = [
+            ("small", SMALL, 2),
+            ("large", large_class, 2),
+            ("small", SMALL, 1),
+            ("large", large_class, 1),
+        ]
         ours: dict[tuple[str, int], list[Usage]] = {(name, jobs): [] for name, _, jobs in plan}
         theirs: list[Usage] = []
         for round_ in range(given.rounds):
@@ -76,14 +83,14 @@ def main() -> None:
                 ours[name, jobs].append(run_ours(folder, f"{name}-{jobs}-{round_}", count, jobs))
             if given.peer_students:
                 theirs.append(run_peer(folder, round_, given.peer_students))
-        peak = run_ours(folder, "memory", LARGE, 2, watch_memory=True).peak_pss_bytes
+        peak = run_ours(folder, "memory", large_class, 2, watch_memory=True).peak_pss_bytes
     store = RecordStore(given.out)
     cpu_s: dict[int, float] = {}
     told: list[str] = []
     for jobs in (1, 2):
         pairs = list(zip(ours["small", jobs], ours["large", jobs], strict=True))
-        rate = [60 * (LARGE - SMALL) / (large.seconds - small.seconds) for small, large in pairs]
-        each = [(large.cpu_s - small.cpu_s) / (LARGE - SMALL) for small, large in pairs]
+        rate = [60 * (large_class - SMALL) / (large.seconds - small.seconds) for small, large in pairs]
+        each = [(large.cpu_s - small.cpu_s) / (large_class - SMALL) for small, large in pairs]
         cpu_s[jobs] = statistics.median(each)
         more = {"further_per_minute 1/min": rate, "cpu_per_further s": each}
         more |= {"peak_memory MiB": [peak / MIB]} if jobs == 2 else {}
