@@ -2,9 +2,9 @@
 
     python scripts/grading_killed.py [--moments 20] [--students 60] [--seed 0]
 
-An undisturbed run gives the gradebook and its duration T. Each trial starts the command afresh, kills it
-after a random part of T, looks for processes that outlived it, starts the command again to its end, and
-compares every table of the gradebook byte by byte. Exit code 1 if anything differs.
+An undisturbed run gives the gradebook. Each trial starts the command afresh, kills it at a random moment
+(while it starts, or after a random number of rows), looks for processes that outlived it, starts the command
+again to its end, and compares every table of the gradebook byte by byte. Exit code 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -18,31 +18,53 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from grading_class import ROOT, adopt_orphans, grade, hand_in, misjudged, tree
-
-from scalelab.grading.grades import scan_grades
 
 TABLES = ("gradebook.csv", "canvas.csv", "moodle.csv", "nbgrader.csv")
 GRACE_S = 20.0
 
 
-def run(command: list[str], *, kill_after_s: float | None = None) -> tuple[float, bool]:
+def run(command: list[str], *, kill_when: Callable[[], bool] = lambda: False) -> tuple[float, bool]:
     """Run a command; return how long it took, and whether it was killed."""
     began = time.monotonic()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    try:
-        said = process.communicate(timeout=kill_after_s)[0]
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
-        return time.monotonic() - began, True
-    if process.returncode:
-        raise RuntimeError(said.decode(errors="replace")[-3000:])
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            if kill_when():
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return time.monotonic() - began, True
+            time.sleep(0.02)
+        if process.returncode:
+            said.seek(0)
+            raise RuntimeError(said.read().decode(errors="replace")[-3000:])
     return time.monotonic() - began, False
+
+
+def moment(rng: random.Random, out: Path, students: int) -> tuple[str, Callable[[], bool]]:
+    """Choose a moment: while the judges start, or so many rows into the class and a moment later."""
+    rows, pause_s = rng.randrange(-students // 6, students), rng.uniform(0, 0.5)
+    began = time.monotonic()
+    if rows < 0:
+        start_s = -rows * pause_s
+        return f"after {start_s:.1f} s", lambda: time.monotonic() - began > start_s
+    reached_s: list[float] = []
+
+    def is_due() -> bool:
+        if not reached_s and row_count(out) >= rows:
+            reached_s.append(time.monotonic())
+        return bool(reached_s) and time.monotonic() - reached_s[0] > pause_s
+
+    return f"after {rows} rows and {pause_s:.2f} s", is_due
+
+
+def row_count(out: Path) -> int:
+    """Return how many whole rows there are."""
+    path = out / "results.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def tables(out: Path) -> dict[str, bytes]:
@@ -84,18 +106,18 @@ def main() -> int:
         for trial in range(given.moments):
             out = folder / f"trial{trial}"
             command = grade(submissions, out, jobs=2)
-            moment_s = rng.uniform(0.02, 0.98) * seconds
-            _, was_killed = run(command, kill_after_s=moment_s)
+            when, is_due = moment(rng, out, given.students)
+            _, was_killed = run(command, kill_when=is_due)
             killed += was_killed
             left = survivors()
-            rows = sum(1 for _ in scan_grades(out / "results.jsonl"))
+            rows = row_count(out)
             run(command)
             faults = [f"left running: {left}"] * bool(left) + misjudged(out, given.students)
             faults += [name for name, content in tables(out).items() if content != wanted.get(name)]
             wrong += bool(faults)
-            how = "killed" if was_killed else "had ended"
+            how = f"killed {when}" if was_killed else f"had ended {when}"
             print(
-                f"trial {trial + 1}: {how} at {moment_s:.1f} s with {rows} rows: {faults or 'the same'}",
+                f"trial {trial + 1}: {how}, with {rows} rows: {faults or 'the same'}",
                 flush=True,
             )
     print(
