@@ -7,7 +7,14 @@ from scalelab.core.lazy import export
 
 __all__ = [
     "HeldActivations",
+    "Pipeline",
+    "PipelineReport",
     "StateBytes",
+    "bubble",
+    "cut_stage",
+    "measure_bubble",
+    "shard",
+    "split_by_dtensor",
     "split_gpt",
     "state_bytes",
     "with_checkpoints",
@@ -17,6 +24,8 @@ __getattr__ = export(
     __name__,
     {
         "memory": ["HeldActivations", "StateBytes", "state_bytes", "with_checkpoints"],
+        "pipeline": ["Pipeline", "PipelineReport", "bubble", "cut_stage", "measure_bubble"],
+        "sharded": ["shard", "split_by_dtensor"],
         "split": ["split_gpt"],
     },
     extra="torch",
