@@ -227,7 +227,9 @@ def _view(reader: Reader, node: list[Any], depth: int) -> Any:
     if node[0] == "items":
         return _a(held, dict).items()
     items = _a(held, list)
-    return dict.fromkeys(items).keys() if node[0] == "keys" else dict(enumerate(items)).values()
+    if node[0] == "values":
+        return dict(enumerate(items)).values()
+    return dict.fromkeys(map(reader._key, items)).keys()
 
 
 def _deque(reader: Reader, node: list[Any], depth: int) -> deque[Any]:

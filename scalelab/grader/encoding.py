@@ -146,7 +146,7 @@ class Writer:
             return ["iterator", self._callables.lend(value.__next__), name]
         if self._is_strict and not isinstance(value, _LENDABLE) and type(value).__module__ != "numpy":
             raise NotPlain(f"a {name} is no plain data, nor is it a function")
-        called = getattr(value, "__name__", None)
+        called = getattr(value, "__name__", None) if self._callables.tells_names else "function"
         return ["function", self._callables.lend(value), called if type(called) is str else name]
 
 

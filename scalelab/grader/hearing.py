@@ -6,6 +6,7 @@ on. A submission cannot make that last: the number of starts and the time of all
 
 from __future__ import annotations
 
+import faulthandler
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -32,6 +33,9 @@ REST_S = 20.0
 """for all that is left, once a cell or a check ran over its limit"""
 _SHORTER = 5
 """times shorter are limits from then on"""
+_HANGS_AFTER, _HANGS_S = 2.0, 30.0
+"""times the limit of a check, and seconds on top: then it hangs where no signal reaches it, as a set of
+numbers with chosen hashes does, and the judge's process ends"""
 _PAUSE_S = 0.5
 _GRACE_S = 2.0
 """for a learner process that stops a cell itself, before the judge does"""
@@ -115,7 +119,11 @@ class Hearing:
         seed = course_seed(self._key, student=self._handed.student, lab=self._lab.slug, check=check.name)
         for repeat in range(REPEATS + 1):
             assert self._answers is not None
-            result = run_check(check, self._answers, seed=seed)
+            faulthandler.dump_traceback_later(_HANGS_AFTER * check.limit_s + _HANGS_S, exit=True, file=2)
+            try:
+                result = run_check(check, self._answers, seed=seed)
+            finally:
+                faulthandler.cancel_dump_traceback_later()
             if self._answers.missing:
                 self._missing.add(self._answers.missing)
             if result.outcome is not Outcome.INCONCLUSIVE or not self._answers.is_usable:

@@ -53,6 +53,8 @@ class Callables:
     def __init__(self, most: int = WireLimits.functions):
         self.make_stand_in: Callable[[int, str], Callable[..., Any]] | None = None
         """of number and name; None where no function is expected"""
+        self.tells_names = True
+        """a check's function is lent without its name, which may say what it does"""
         self._most = most
         self._lent: dict[int, Any] = {}
         self._numbers: dict[int, int] = {}

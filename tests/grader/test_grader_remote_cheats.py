@@ -130,6 +130,20 @@ CHEATS = {
         "            o.send({'value': number, 'of': -1})\n"
         "    return sum(v)",
     ),
+    "the name of the function that was lent": (
+        apply,
+        "def apply(ask, n):\n"
+        "    found = [ask(i) for i in range(n)]\n"
+        "    return found if ask.__name__ == 'next_one' else 0",
+    ),
+    "its name in the error of a wrong call": (
+        apply,
+        "def apply(ask, n):\n"
+        "    try: ask()\n"
+        "    except TypeError as error: told = str(error)\n"
+        "    found = [ask(i) for i in range(n)]\n"
+        "    return found if 'next_one' in told else 0",
+    ),
     "secrets looked for in memory": (
         total,
         "def total(v):\n"

@@ -170,6 +170,21 @@ def test_a_judge_that_dies_is_replaced_and_its_submission_tried_once_more(lab, t
     assert sum(1 for _ in scan_grades(out / RESULTS)) == 12
 
 
+def test_a_check_that_hangs_where_no_signal_reaches_it_ends_its_judge_and_costs_one_row(lab, tmp_path):
+    checks = lab.folder / "checks.py"
+    equal = "set([k * (2**61 - 1) for k in range(2**61, 2**61 + 200_000)])"  # the hash of each is 0
+    hangs = f"    if answers.get('mood') == 'hang': {equal}\n"
+    text = checks.read_text().replace("    found = answers", hangs + "    found = answers")
+    checks.write_text(
+        f"{text}\nfrom scalelab.grader import hearing\nhearing._HANGS_AFTER, hearing._HANGS_S = 0, 4\n"
+    )
+    submissions, out = light.fill_class(tmp_path / "class", 1), tmp_path / "out"
+    (submissions / "aaa.ipynb").write_bytes(light.book(name="name = 'a'\nmood = 'hang'"))
+    started = time.monotonic()
+    assert statuses(run_grading(lab, submissions, out)) == {"graded": 1, "crashed": 1}
+    assert time.monotonic() - started < 100, "the judge was ended by the run, much later"
+
+
 def test_a_broken_lab_ends_the_run_with_its_reason(lab, tmp_path):
     (lab.folder / "checks.py").write_text("import nothing_of_that_name")
     found = CliRunner().invoke(

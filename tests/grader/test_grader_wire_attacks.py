@@ -195,10 +195,14 @@ EQUAL_HASHES = {
 
 
 @pytest.mark.parametrize("what", EQUAL_HASHES)
-@pytest.mark.parametrize("tag", ["set", "dict"])
+@pytest.mark.parametrize("tag", ["set", "dict", "keys"])
 def test_keys_of_one_hash_do_not_stop_the_judge(line, what, tag):
     keys = EQUAL_HASHES[what]
-    tree = ["set", *keys] if tag == "set" else ["dict", *[part for key in keys for part in (key, 0)]]
+    tree = {
+        "set": ["set", *keys],
+        "dict": ["dict", *[part for key in keys for part in (key, 0)]],
+        "keys": ["keys", ["list", *keys]],
+    }[tag]
     started = time.process_time()
     with pytest.raises(TooLong):
         received(line, frame(value(tree)))
