@@ -87,10 +87,12 @@ class Usage:
     cpu_s: float
     peak_pss_bytes: int = 0
     """proportional set size of all processes together; 0 if it was not watched"""
+    rows_per_minute: float = 0.0
+    """from the tenth row to the last one: without the start; 0 if no rows were watched"""
 
 
 def measure(command: Sequence[str], *, cwd: Path = ROOT, env: Mapping[str, str] | None = None,
-            watch_memory: bool = False) -> Usage:  # fmt: skip
+            watch_memory: bool = False, rows: Path | None = None) -> Usage:  # fmt: skip
     """Run a command to its end.
 
     Raises:
@@ -102,6 +104,7 @@ def measure(command: Sequence[str], *, cwd: Path = ROOT, env: Mapping[str, str] 
         command, cwd=cwd, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     memory = _Memory(process.pid) if watch_memory else None
+    seen = _Rows(rows) if rows else None
     said = process.communicate()[0].decode(errors="replace")
     seconds = time.perf_counter() - began
     while True:
@@ -111,7 +114,7 @@ def measure(command: Sequence[str], *, cwd: Path = ROOT, env: Mapping[str, str] 
             break
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {said[-3000:]}")
-    return Usage(seconds, _cpu_s() - before, memory.close() if memory else 0)
+    return Usage(seconds, _cpu_s() - before, memory.close() if memory else 0, seen.close() if seen else 0.0)
 
 
 def adopt_orphans() -> None:
@@ -122,6 +125,31 @@ def adopt_orphans() -> None:
 def _cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+class _Rows:
+    """Watches rows come into a file."""
+
+    def __init__(self, path: Path):
+        self._path, self._ended = path, threading.Event()
+        self._seen: list[tuple[float, int]] = []
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def close(self) -> float:
+        """Return rows a minute."""
+        self._ended.set()
+        self._thread.join()
+        late = [(when, count) for when, count in self._seen if count >= 10]
+        if len(late) < 2 or late[-1][1] == late[0][1]:
+            return 0.0
+        return 60 * (late[-1][1] - late[0][1]) / (late[-1][0] - late[0][0])
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.02):
+            count = self._path.read_bytes().count(b"\n") if self._path.exists() else 0
+            if count and (not self._seen or self._seen[-1][1] != count):
+                self._seen.append((time.perf_counter(), count))
 
 
 class _Memory:

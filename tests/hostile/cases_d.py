@@ -78,7 +78,7 @@ for path in every_file():
         except OSError: pass
 """),
     Case("d-edits-the-checks", before=STEAL + """
-for path in every_file("/work", "/home", "/root", "/tmp", "/srv", "/opt", "/mnt", os.getcwd()):
+for path in every_file():
     if path.endswith(("checks.py", "inside.py", "lab.toml")):
         try:
             os.chmod(path, 0o644)
