@@ -139,7 +139,8 @@ def overhead(processes: int, batch_size: int, blocks: int, seed: int) -> None:
     from rich.console import Console
 
     from scalelab.core.lazy import is_installed
-    from scalelab.train.frameworks import BASES, FrameworksConfig, compare_frameworks
+    from scalelab.train import FrameworksConfig, compare_frameworks
+    from scalelab.train.frameworks import BASES
 
     ways = tuple(way for way in BASES if way != "accelerate" or is_installed("accelerate"))
     config = FrameworksConfig(processes, batch_size, blocks, ways=ways, seed=seed)

@@ -1,23 +1,24 @@
-"""Training the PIN reader: a plain loop, accumulation over micro-batches, and data parallel processes.
+"""Training: a plain loop, accumulation, and ranks that share the work.
 
-Each name is loaded when it is first used (torch takes seconds to import).
+`data_parallel`, `parallel` (one model over several ranks) and `elastic` (checkpoints, restarts) are packages
+with names of their own. Each name is loaded when it is first used (torch takes seconds to import).
 """
 
 from scalelab.core.lazy import export
 
 __all__ = [
     "IGNORE",
-    "AccumulationReport",
     "DdpConfig",
-    "DdpReport",
+    "FrameworksConfig",
     "StepReport",
     "TrainConfig",
-    "TrainReport",
     "accumulate_gradients",
     "accumulate_step",
+    "compare_frameworks",
     "measure_accumulation",
     "predict",
     "run_ddp",
+    "run_ranks",
     "train_reader",
 ]
 
@@ -25,9 +26,11 @@ __getattr__ = export(
     __name__,
     {
         "accumulate": ["IGNORE", "StepReport", "accumulate_gradients", "accumulate_step"],
-        "accumulation_report": ["AccumulationReport", "measure_accumulation"],
-        "ddp": ["DdpConfig", "DdpReport", "run_ddp"],
-        "loop": ["TrainConfig", "TrainReport", "predict", "train_reader"],
+        "accumulation_report": ["measure_accumulation"],
+        "ddp": ["DdpConfig", "run_ddp"],
+        "frameworks": ["FrameworksConfig", "compare_frameworks"],
+        "launch": ["run_ranks"],
+        "loop": ["TrainConfig", "predict", "train_reader"],
     },
     extra="torch",
 )

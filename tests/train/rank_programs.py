@@ -22,7 +22,7 @@ from scalelab.train.data_parallel import (
     ring_all_reduce,
 )
 from scalelab.train.data_parallel.exchange import exchange_bf16, exchange_plain
-from scalelab.train.elastic_rank import train
+from scalelab.train.elastic.rank import train
 from scalelab.train.parallel import Pipeline, cut_stage, shard, split_by_dtensor, state_bytes
 from scalelab.train.parallel.pipeline import character_loss
 

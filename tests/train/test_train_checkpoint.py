@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from scalelab.core.errors import ConfigError, DataError
 from scalelab.models import CharGpt
-from scalelab.train.checkpoint import (
+from scalelab.train.data_parallel import ShardedSampler
+from scalelab.train.elastic.checkpoint import (
     Checkpoint,
     TornCheckpointWarning,
     checkpoint_path,
@@ -20,7 +21,6 @@ from scalelab.train.checkpoint import (
     restore,
     save_checkpoint,
 )
-from scalelab.train.data_parallel import ShardedSampler
 
 SIZES = {"vocabulary": 11, "context": 8, "layers": 1, "heads": 2, "width": 16, "dropout": 0.1}
 KIND = {"architecture": "a GPT", "config": SIZES}
@@ -180,7 +180,7 @@ def test_a_sampler_over_other_data_is_refused(saved):
 
 WRITER = """
 import sys, torch
-from scalelab.train.checkpoint import Checkpoint, save_checkpoint
+from scalelab.train.elastic.checkpoint import Checkpoint, save_checkpoint
 step = 0
 while True:
     step += 1

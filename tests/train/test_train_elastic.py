@@ -5,8 +5,8 @@ import pytest
 from scalelab.core.errors import ConfigError, RunFailed
 from scalelab.models import CharGpt
 from scalelab.models.gpt import ARCHITECTURE
-from scalelab.train.checkpoint import Checkpoint, checkpoint_path, save_checkpoint
-from scalelab.train.elastic import ElasticConfig, run_elastic
+from scalelab.train.elastic.checkpoint import Checkpoint, checkpoint_path, save_checkpoint
+from scalelab.train.elastic.run import ElasticConfig, run_elastic
 
 # 31 steps an epoch, shares of 2 and 3 windows: killed in the middle of the first epoch, ended in the second
 TINY = {

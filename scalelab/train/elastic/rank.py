@@ -11,7 +11,10 @@ from scalelab.core.errors import RunFailed
 from scalelab.data import load_text
 from scalelab.models import CharGpt
 from scalelab.models.gpt import ARCHITECTURE
-from scalelab.train.checkpoint import (
+from scalelab.train.data_parallel import BucketedModel, ShardedSampler, Wire, parallel_step
+from scalelab.train.data_parallel.step import take
+from scalelab.train.ddp_rank import gather_checksums
+from scalelab.train.elastic.checkpoint import (
     Checkpoint,
     checkpoint_path,
     drop_old_checkpoints,
@@ -19,10 +22,7 @@ from scalelab.train.checkpoint import (
     restore,
     save_checkpoint,
 )
-from scalelab.train.data_parallel import BucketedModel, ShardedSampler, Wire, parallel_step
-from scalelab.train.data_parallel.step import take
-from scalelab.train.ddp_rank import gather_checksums
-from scalelab.train.elastic import ElasticConfig
+from scalelab.train.elastic.run import ElasticConfig
 from scalelab.train.rank import Rank
 
 

@@ -72,7 +72,7 @@ def run_elastic(
     timeout_s: float = 600.0,
     stall_s: float = 60.0,
     on_poll: Callable[[], None] | None = None,
-    function: str = "scalelab.train.elastic_rank:train",
+    function: str = "scalelab.train.elastic.rank:train",
 ) -> ElasticReport:
     """Train under torchrun, which starts all ranks again when one dies; they go on from the last checkpoint.
 
