@@ -11,6 +11,7 @@ as a whole.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -114,6 +115,26 @@ def guard_logits(
         pins_gained=pins_gained,
         p_value=mcnemar_exact(pins_lost, pins_gained),
     )
+
+
+def lost_over_seeds(
+    baseline: np.ndarray, candidates: Sequence[np.ndarray], labels: np.ndarray, *, seed: int = 0
+) -> Estimate:
+    """Return the share of digits that candidates of several seeds lose on average, with its 95 % interval.
+
+    The interval is about the images (another test set); how far the seeds lie apart is the spread of their
+    own reports.
+
+    Raises:
+        DataError: no candidates, or logits ``(N, 6, 10)`` and labels ``(N, 6)`` that do not fit.
+    """
+    if not candidates or any(logits.shape[:2] != labels.shape for logits in (baseline, *candidates)):
+        raise DataError(
+            f"{len(candidates)} candidates with labels {labels.shape} lose nothing that can be counted",
+            hint="give the logits (N, 6, 10) of each seed, for the same images",
+        )
+    right = np.mean([(logits.argmax(2) == labels).sum(1) for logits in candidates], axis=0)
+    return _mean(((baseline.argmax(2) == labels).sum(1) - right) / labels.shape[1], 2000, seed)
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:

@@ -28,7 +28,7 @@ METHODS = ("minmax", "entropy", "percentile")
 ACTIVATIONS = ("uint8", "int8")
 _BATCH = 32
 """calibration images per forward pass"""
-LAYERS = ("large", "all")
+LAYERS = ("large", "all", "dense")
 _OPERATORS = ("Conv", "Gemm", "MatMul")
 _LARGE_SHARE = 0.01
 """a layer is large if it holds at least this share of the weights of all layers"""
@@ -43,7 +43,8 @@ class Recipe:
     """
 
     layers: str = "large"
-    """``large``: layers with at least 1 % of the weights; or ``all``"""
+    """``large``: layers with at least 1 % of the weights; ``dense``: those of them that are no convolutions
+    (a small network's convolutions lose more by the conversions than they gain); or ``all``"""
     method: str = "minmax"
     """how the range of an activation follows from the calibration images: one of `METHODS`"""
     activation: str = "uint8"
@@ -168,9 +169,11 @@ def _chosen_layers(path: Path, layers: str) -> list[str]:
     onnx = require("onnx", extra="onnx")
     graph = onnx.load(str(path)).graph
     weights = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
-    sizes = {node.name: weights.get(node.input[1], 0) for node in graph.node if node.op_type in _OPERATORS}
-    smallest = _LARGE_SHARE * sum(sizes.values()) if layers == "large" else 0
-    return [name for name, size in sizes.items() if size >= smallest]
+    found = [node for node in graph.node if node.op_type in _OPERATORS]
+    sizes = {node.name: weights.get(node.input[1], 0) for node in found}
+    smallest = 0 if layers == "all" else _LARGE_SHARE * sum(sizes.values())
+    skipped = {node.name for node in found if layers == "dense" and node.op_type == "Conv"}
+    return [name for name, size in sizes.items() if size >= smallest and name not in skipped]
 
 
 def _reader(images: np.ndarray) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scalelab.compress.guard import guard_accuracy, guard_logits, mcnemar_exact
+from scalelab.compress.guard import guard_accuracy, guard_logits, lost_over_seeds, mcnemar_exact
 from scalelab.core.errors import ConfigError, DataError
 from scalelab.core.stats import Verdict
 
@@ -87,6 +87,18 @@ def test_sessions_are_guarded_by_what_they_predict():
 
     report = guard_accuracy(Reading(reading(slice(0, 0))), Reading(reading(slice(0, 240))), images, LABELS)
     assert report == guard_logits(reading(slice(0, 0)), reading(slice(0, 240)), LABELS)
+
+
+def test_seeds_are_averaged_image_by_image():
+    right, seeds = reading(slice(0, 0)), [reading(slice(0, 200)), reading(slice(200, 400))]
+    lost = lost_over_seeds(right, seeds, LABELS)
+    assert lost.median == pytest.approx(200 / (6 * N))
+    assert lost_over_seeds(right, seeds[:1], LABELS) == guard_logits(right, seeds[0], LABELS).lost
+    one = lost_over_seeds(right, seeds[:1], LABELS)
+    assert lost.high - lost.low < 0.8 * (one.high - one.low), "other images: their errors average out"
+    for candidates in ([], [right[:5]]):
+        with pytest.raises(DataError, match="lose nothing that can be counted"):
+            lost_over_seeds(right, candidates, LABELS)
 
 
 def test_what_cannot_be_judged_is_refused():

@@ -18,7 +18,7 @@ def test_int8_is_at_least_three_and_a_half_times_smaller(made):
     assert report.calibration_images == len(made.images)
 
 
-@pytest.mark.parametrize("layers", ["large", "all"])
+@pytest.mark.parametrize("layers", ["large", "all", "dense"])
 def test_the_chosen_layers_are_quantized_and_no_others(made, tmp_path, layers):
     report = quantize_static(made.onnx_path, tmp_path / "int8.onnx", made.images, Recipe(layers=layers))
     graph = onnx.load(report.path).graph
@@ -26,7 +26,10 @@ def test_the_chosen_layers_are_quantized_and_no_others(made, tmp_path, layers):
     nodes = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
     weights = [weight for weight in made.model.parameters() if weight.ndim > 1]
     sizes = [weight.numel() for weight in weights]
-    wanted = [layers == "all" or size >= 0.01 * sum(sizes) for size in sizes]
+    wanted = [
+        layers == "all" or (size >= 0.01 * sum(sizes) and (layers == "large" or weight.ndim == 2))
+        for size, weight in zip(sizes, weights, strict=True)
+    ]
     assert [node.input[1] in dequantized for node in nodes] == wanted
     assert report.quantized_layers == sum(wanted)
     assert layers == "all" or 0 < sum(wanted) < len(wanted)

@@ -8,13 +8,16 @@ from scalelab.core.lazy import export
 __all__ = [
     "Affine",
     "HalfReport",
+    "WidthRow",
     "affine_from_range",
     "affine_of",
     "calibrate",
     "integer_matmul",
     "rounding_noise",
     "signal_to_noise_db",
+    "smallest_that_pays",
     "store_half",
+    "sweep_widths",
 ]
 
 __getattr__ = export(
@@ -29,6 +32,7 @@ __getattr__ = export(
             "rounding_noise",
             "signal_to_noise_db",
         ],
+        "threshold": ["WidthRow", "smallest_that_pays", "sweep_widths"],
         "half": ["HalfReport", "store_half"],
     },
 )

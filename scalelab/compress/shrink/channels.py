@@ -83,13 +83,11 @@ def mask_channels(model: PinReader, kept: Kept) -> PinReader:
 def remove_channels(model: PinReader, kept: Kept) -> PinReader:
     """Return a smaller reader, in which what does not stay is gone: rows of its layer, columns of the next.
 
-    Law: in evaluation its logits are those of ``mask_channels(model, kept)``, up to the order of sums.
+    Law: in evaluation its logits are those of ``mask_channels(model, kept)``, up to the order of sums. Its
+    dropout is off: what is left has no units to spare.
     """
-    small = PinReader(
-        width=len(kept.units[0]),
-        channels=tuple(len(stays) for stays in kept.channels),
-        dropout=model.config["dropout"],
-    )
+    first, second, third = map(len, kept.channels)
+    small = PinReader(width=len(kept.units[0]), channels=(first, second, third))
     inputs = torch.arange(1)
     for (old, old_norm), (new, new_norm), stays in zip(
         _stem_layers(model), _stem_layers(small), kept.channels, strict=True

@@ -46,7 +46,7 @@ class Lessons:
 class DistillConfig:
     """A recipe; the default one is what the ladder uses."""
 
-    steps: int = 1500
+    steps: int = 1200
     batch_size: int = 128
     learning_rate: float = 4e-3
     """the highest one: it rises over the first tenth of the steps, then falls to zero along a cosine"""
