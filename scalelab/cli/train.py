@@ -155,3 +155,31 @@ def overhead(processes: int, batch_size: int, blocks: int, seed: int) -> None:
         )
     if "accelerate" not in ways:
         click.echo('accelerate is not installed: pip install "scalelab[frameworks]"')
+
+
+@train.command()
+@click.option("--processes", default=2, show_default=True, help="Ranks, one thread each.")
+@click.option("--latency-ms", default=0.5, show_default=True, help="Of each message over the injected link.")
+@click.option("--mbit-per-s", default=1000.0, show_default=True, help="Bandwidth of the injected link.")
+@click.option("--width", default=256, show_default=True, help="Of the character GPT.")
+@click.option("--turns", default=9, show_default=True, help="Turns of eight batches that each way takes.")
+@click.option("--seed", default=0, show_default=True, help="Seed of weights and text.")
+def link(processes: int, latency_ms: float, mbit_per_s: float, width: int, turns: int, seed: int) -> None:
+    """Compare ways to exchange gradients over an injected slow link."""
+    from rich.console import Console
+
+    from scalelab.core.units import format_bytes, format_seconds
+    from scalelab.train.data_parallel.link_report import BASE, LinkConfig, compare_over_link
+
+    config = LinkConfig(
+        processes, latency_ms / 1e3, mbit_per_s * 1e6 / 8, turns=turns, width=width, seed=seed
+    )
+    with Console(stderr=True).status(f"{processes} processes train"):
+        report = compare_over_link(config)
+    click.echo(report.label)
+    for row in report.rows:
+        click.echo(
+            f"{row.way:<20} {format_seconds(row.seconds):>9} a batch, "
+            f"{format_bytes(row.bytes_per_batch):>9}, {row.speedup.ratio} times as fast as {BASE!r}"
+        )
+    click.echo(f"loopback was {format_seconds(report.late_s)} slower than the link, over all turns")

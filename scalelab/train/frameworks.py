@@ -92,7 +92,7 @@ def compare_frameworks(
     if "accelerate" in config.ways:
         need_installed(["accelerate"], extra="frameworks")
     report = run_ranks(
-        "scalelab.train.frameworks_rank:take_turns",
+        "scalelab.train.frameworks_rank:measure",
         asdict(config),
         world_size=config.world_size,
         timeout_s=config.timeout_s,

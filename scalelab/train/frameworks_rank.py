@@ -5,7 +5,7 @@ Shape suffixes in this file: B = sequences of a rank, T = positions, V = vocabul
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,43 +22,37 @@ from scalelab.train.data_parallel import BucketedModel, Wire, parallel_step
 from scalelab.train.data_parallel.step import take
 from scalelab.train.frameworks import BASES, FrameworksConfig
 from scalelab.train.rank import Rank
+from scalelab.train.turns import take_turns
 
 Step = Callable[[MicroBatch], object]
 _ALONE = ("bare torch", "ours alone")
 _CLIP = 1.0
 
 
-def take_turns(rank: Rank, **settings: Any) -> dict[str, Any]:
+def measure(rank: Rank, **settings: Any) -> dict[str, Any]:
     """Let each way take a block of steps, turn by turn; return seconds a step, weights apart, world sizes."""
     config = FrameworksConfig(**settings)
     names = [*dict.fromkeys(BASES[way] for way in config.ways), *config.ways]
     models = {name: _gpt(config) for name in names}
-    steps, sizes = {}, {}
-    for name in names:
-        steps[name], sizes[name] = MAKE[name](models[name])
+    made = {name: MAKE[name](models[name]) for name in names}
     windows = torch.from_numpy(load_text(50_000, seed=config.seed).windows(config.context))
     share = config.batch_size // rank.world_size
 
-    def batch(number: int) -> MicroBatch:
-        first = (number * config.batch_size + rank.number * share) % (len(windows) - share)
-        return take(windows, range(first, first + share))
+    def block(step: Step, turn: int) -> None:
+        for number in range(turn * config.block_steps, (turn + 1) * config.block_steps):
+            first = (number * config.batch_size + rank.number * share) % (len(windows) - share)
+            step(take(windows, range(first, first + share)))
 
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(-1, config.blocks):  # the first warms up and is not counted
-        batches = [batch((turn + 1) * config.block_steps + i) for i in range(config.block_steps)]
-        for name in names if turn % 2 == 0 else reversed(names):
-            rank.barrier()
-            started_s = time.perf_counter()
-            if rank.number == 0 or name not in _ALONE:
-                for one in batches:
-                    steps[name](one)
-            took_s = time.perf_counter() - started_s
-            rank.barrier()
-            if turn >= 0:
-                seconds[name].append(took_s / config.block_steps)
+    ways = {name: functools.partial(block, step) for name, (step, _) in made.items()}
+    seconds = take_turns(rank, ways, config.blocks, alone=_ALONE)
     weights = {name: _flat(model) for name, model in models.items()}
-    differences = {way: relative_distance(weights[way], weights[BASES[way]]) for way in config.ways}
-    return {"seconds": seconds, "differences": differences, "world_sizes": sizes}
+    return {
+        "seconds": {
+            name: [took_s / config.block_steps for took_s in turns] for name, turns in seconds.items()
+        },
+        "differences": {way: relative_distance(weights[way], weights[BASES[way]]) for way in config.ways},
+        "world_sizes": {name: size for name, (_, size) in made.items()},
+    }
 
 
 def bare_torch(model: nn.Module) -> tuple[Step, int]:

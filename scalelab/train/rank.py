@@ -76,6 +76,7 @@ def join_group() -> None:
         int(environment["MASTER_PORT"]),
         world_size,
         is_master=environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True" and number == 0,
+        use_libuv=environment.get("USE_LIBUV", "1") == "1",
     )
     store = dist.PrefixStore(f"life_{environment.get('TORCHELASTIC_RESTART_COUNT', '0')}", shared)
     dist.init_process_group("gloo", store=store, rank=number, world_size=world_size)
