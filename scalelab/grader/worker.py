@@ -132,7 +132,8 @@ class JudgeProcess:
         self._said.seek(0)
         words = self._said.read()[-2000:].decode(errors="replace").strip().splitlines()
         self._said.close()
-        return words[-1] if words else ""
+        hung = [line for line in words if line.startswith("Timeout (")]  # a check's, by `Hearing`
+        return (hung or words or [""])[-1]
 
 
 def write_message(pipe: IO[bytes], message: dict[str, Any]) -> None:
