@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalelab.compress.drafts import drafted
 from scalelab.compress.runtimes import IMAGE_SHAPE, LOGITS_SHAPE, onnx_session, writable_path
 from scalelab.core.errors import ConfigError, DataError, RunFailed
 from scalelab.core.lazy import require
@@ -76,18 +75,13 @@ def export_onnx(
 
     rng = np.random.default_rng(seed)
     probes = [rng.integers(0, 256, (batch, *IMAGE_SHAPE), dtype=np.uint8) for batch in batches]
-    with (
-        evaluating(model),
-        torch.no_grad(),
-        tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as aside,
-    ):
+    with evaluating(model), torch.no_grad(), drafted(path) as draft:
         expected = [model(torch.from_numpy(images)).numpy() for images in probes]
         if expected[0].shape != (batches[0], *LOGITS_SHAPE):
             raise ConfigError(
                 f"the model gives logits {expected[0].shape} for {batches[0]} images",
                 hint="export a module that maps (N, 28, 168) uint8 to logits (N, 6, 10)",
             )
-        draft = Path(aside) / "draft.onnx"
         _write_graph(model, torch.from_numpy(probes[-1][:2].repeat(2, axis=0)[:2]), draft)
         try:
             session = onnx_session(draft)
@@ -107,7 +101,6 @@ def export_onnx(
                 hint="does the model draw random numbers or branch on its input? Then it has no fixed graph",
             )
         size = draft.stat().st_size
-        os.replace(draft, path)
     return ExportReport(path, size, error, tuple(batches))
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import io
 import logging
 import math
-import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -20,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from scalelab.compress.drafts import drafted
 from scalelab.compress.runtimes import check_images, onnx_session, writable_path
 from scalelab.core.errors import ConfigError, DataError, RunFailed, did_you_mean
 from scalelab.core.lazy import require
@@ -116,8 +115,7 @@ def quantize_static(
             f"{onnx_path} is quantized already", hint="quantize the fp32 file that export_onnx wrote"
         )
 
-    with _quiet(), tempfile.TemporaryDirectory(prefix=".quantize-", dir=out_path.parent) as aside:
-        draft = Path(aside) / "int8.onnx"
+    with _quiet(), drafted(out_path) as draft:
         _quantize(Path(onnx_path), draft, calibration_images, recipe)
         layers = _quantized_layers(draft)
         if not np.isfinite(onnx_session(draft).predict(calibration_images[:1])).all() or not layers:
@@ -126,7 +124,6 @@ def quantize_static(
                 hint="check the weights of the fp32 file",
             )
         size = draft.stat().st_size
-        os.replace(draft, out_path)
     ratio = Path(onnx_path).stat().st_size / size
     return QuantizeReport(out_path, size, ratio, len(calibration_images), layers)
 
@@ -140,7 +137,7 @@ def _quantize(onnx_path: Path, draft: Path, images: np.ndarray, recipe: Recipe) 
     )
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    prepared = draft.with_name("prepared.onnx")
+    prepared = draft.with_suffix(".prepared.onnx")
     # folds constants and names every shape; its symbolic part adds nothing for a graph this plain
     quant_pre_process(str(onnx_path), str(prepared), skip_symbolic_shape=True)
     signed = recipe.activation == "int8"
