@@ -168,7 +168,7 @@ def link(processes: int, latency_ms: float, mbit_per_s: float, width: int, turns
     """Compare ways to exchange gradients over an injected slow link."""
     from rich.console import Console
 
-    from scalelab.core.units import format_bytes, format_seconds
+    from scalelab.core.units import format_bytes, format_percent, format_seconds
     from scalelab.train.data_parallel.link_report import BASE, LinkConfig, compare_over_link
 
     config = LinkConfig(
@@ -182,4 +182,6 @@ def link(processes: int, latency_ms: float, mbit_per_s: float, width: int, turns
             f"{row.way:<20} {format_seconds(row.seconds):>9} a batch, "
             f"{format_bytes(row.bytes_per_batch):>9}, {row.speedup.ratio} times as fast as {BASE!r}"
         )
-    click.echo(f"loopback was {format_seconds(report.late_s)} slower than the link, over all turns")
+    click.echo(
+        f"{format_percent(report.late_share)} of messages were held up by this machine, not by the link"
+    )

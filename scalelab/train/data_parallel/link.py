@@ -103,14 +103,14 @@ class InjectedWire(Wire):
 
     A message's time begins when its sender sends it, a collective's when the last rank has come to it, and
     a collective waits until the one before it is done: the link is one. Where loopback itself takes longer
-    than the link would, the message takes that long, and `late_s` grows: if it is much, the injected link is
-    faster than this machine, and times mean nothing.
+    than the link would, the message takes that long, and `late_share` grows: if it is much, the injected link
+    is faster than this machine, or the machine busy, and times say more about that.
     """
 
     def __init__(self, link: Link, group: Any = None):
         super().__init__(group)
         self.link = link
-        self.late_s = 0.0
+        self._messages = self._late = 0
         """by how much loopback overran the injected times, in all"""
         self._free_at_s = 0.0
         self._waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -122,12 +122,8 @@ class InjectedWire(Wire):
         own, other = _now(), _now()
         self._swap(own, to, other, source)  # when the sender began; not counted, it stands for no traffic
         self._swap(outgoing, to, incoming, source)
-        self._hold(
-            max(
-                own.item() + self.link.message_s(outgoing.nbytes),
-                other.item() + self.link.message_s(incoming.nbytes),
-            )
-        )
+        takes_s = self.link.message_s(max(outgoing.nbytes, incoming.nbytes))
+        self._hold(max(own.item(), other.item()) + takes_s, takes_s)
 
     def all_reduce(self, tensor: Tensor) -> Pending:
         """Begin to sum over all ranks; it is done when the link would be."""
@@ -144,6 +140,11 @@ class InjectedWire(Wire):
         parts, work = self._gather(tensor)
         takes_s = self.link.all_gather_s(tensor.nbytes, self.world_size)
         return Pending(self._hold_back(latest, arrival, work, takes_s), lambda: torch.stack(parts))
+
+    @property
+    def late_share(self) -> float:
+        """Share of the messages that came over a tenth of their time later than the link would bring them."""
+        return self._late / max(1, self._messages)
 
     def leave(self) -> None:
         """Close the connections."""
@@ -167,17 +168,17 @@ class InjectedWire(Wire):
                 arrival.wait()
                 work.wait()
                 self._free_at_s = max(latest.item(), self._free_at_s) + takes_s
-                self._hold(self._free_at_s)
+                self._hold(self._free_at_s, takes_s)
                 held.future.set_result(None)
             except RuntimeError as error:
                 held.future.set_exception(error)
 
-    def _hold(self, until_s: float) -> None:
+    def _hold(self, until_s: float, takes_s: float) -> None:
         rest_s = until_s - time.monotonic()
         if rest_s > 0:
             time.sleep(rest_s)
-        else:
-            self.late_s -= rest_s
+        self._messages += 1
+        self._late += time.monotonic() - until_s > 0.1 * takes_s
 
 
 def _now() -> Tensor:

@@ -84,8 +84,8 @@ class LinkReport:
     label: str
     """that the link is injected: belongs beside every number"""
     rows: tuple[LinkRow, ...]
-    late_s: float
-    """by how much loopback overran the injected times, in all: much of it, and the rows mean nothing"""
+    late_share: float
+    """of messages, over a tenth later than the link would bring them: near 1, the rows tell of the machine"""
     seconds: float
     """wall time of everything"""
 
@@ -109,7 +109,7 @@ def compare_over_link(config: LinkConfig, *, on_poll: Callable[[], None] | None 
         median_s = sorted(speedup.b_s)[len(speedup.b_s) // 2] / config.batches
         rows.append(LinkRow(way, median_s, found["bytes"][way], speedup))
     label = f"{LABEL}: {config.alpha_s * 1e3:g} ms, {config.bytes_per_s / 1e6:g} MB/s"
-    return LinkReport(label, tuple(rows), found["late_s"], report.seconds)
+    return LinkReport(label, tuple(rows), found["late_share"], report.seconds)
 
 
 def measure(rank: Rank, **settings: Any) -> dict[str, Any]:
@@ -140,4 +140,8 @@ def measure(rank: Rank, **settings: Any) -> dict[str, Any]:
     steps = {way: batches // config.batches if way == RARE else batches for way in WAYS}
     # two numbers of 8 bytes a step are the step's own, not the gradients'
     handed = {way: (wires[way].traffic.handed_bytes - 16 * steps[way]) / batches for way in WAYS}
-    return {"seconds": seconds, "bytes": handed, "late_s": sum(wire.late_s for wire in wires.values())}
+    return {
+        "seconds": seconds,
+        "bytes": handed,
+        "late_share": sum(wire.late_share for wire in wires.values()) / len(wires),
+    }
