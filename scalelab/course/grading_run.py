@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -104,9 +104,22 @@ def write_tables(course: Course, lab: CourseLab) -> Report:
         raise ConfigError(f"{lab.slug} was not graded yet", hint=f"scalelab course grade {lab.slug}")
     _expect_known_extensions(course, lab)
     write_late(out, find_late(course, lab))
-    return write_gradebook(
-        out, roster=course.roster, title=f"{course.name}: {lab.info.title}", column=lab.column
-    )
+    title = f"{course.name}: {lab.info.title}"
+    written = write_gradebook(out, roster=course.roster, title=title, column=lab.column)
+    waiting = sorted(_collected(course, lab) - {row.student for row in read_grades(out / RESULTS)})
+    if not waiting:
+        return written
+    several = "s are" if len(waiting) > 1 else " is"
+    who = waiting[0] + (" and others" if waiting[1:] else "")
+    told = f"{len(waiting)} hand-in{several} collected but not graded, and counted as none ({who}): "
+    told += f"scalelab course grade {lab.slug}"
+    return replace(written, notes=(told, *written.notes))
+
+
+def _collected(course: Course, lab: CourseLab) -> set[str]:
+    """Return the ids of all students of whom something was collected."""
+    log = [entry for entry in read_log(course) if entry["lab"] == lab.slug]
+    return set(owners(log, course.students()).values())
 
 
 def export(course: Course, lab: CourseLab, kind: str) -> tuple[Path, Report]:

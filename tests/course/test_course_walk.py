@@ -151,3 +151,14 @@ def test_every_step_out_of_turn_says_what_comes_before_it(term, tmp_path):
     assert "of an extension\nhint: did you mean '21/CSE/0" in term("grade", "41", code=2)
     (tmp_path / "term" / "course.key").unlink()
     assert "backup" in term("release", "41", code=2)
+
+
+def test_an_export_says_whose_hand_in_was_not_graded_yet(term, tmp_path):
+    folder = tmp_path / "term"
+    pack(folder / "canvas.zip", (folder / "course.key").read_text().strip())
+    term("collect", "41", "canvas.zip")
+    told = "5 hand-ins are collected but not graded, and counted as none (21/CSE/002 and others)"
+    assert told in term("grade", "41", "--jobs", "1", "--only", "21/CSE/001")
+    assert told in term("export", "41", "--format", "canvas")
+    term("grade", "41", "--jobs", "1")
+    assert "not graded" not in term("export", "41", "--format", "canvas")
