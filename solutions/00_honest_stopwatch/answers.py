@@ -119,6 +119,10 @@ def time_calls(call, n, warmup=5, clock=time.perf_counter):
         seconds.append(clock() - before)
     return seconds
 """,
+        "clock-readings": TIME_CALLS.replace("clock() - before", "clock()"),
+        "returned-generator": TIME_CALLS.replace("    seconds = []\n", "")
+        .replace("seconds.append(clock() - before)", "yield clock() - before")
+        .replace("    return seconds\n", ""),
         "wrong-unit": TIME_CALLS.replace("clock() - before", "1000 * (clock() - before)"),
         "wrong-seconds": """
 def time_calls(call, n, warmup=5, clock=time.perf_counter):
@@ -196,6 +200,7 @@ def median_interval(values):
 def median_interval(values):
     return statistics.median(values), min(values), max(values)
 """,
+        "one-tail-only": INTERVAL.replace("2 * below", "below"),
         "one-rank-off": INTERVAL.replace(
             "(ordered[k - 1], ordered[n - k])", "(ordered[k], ordered[n - k - 1])"
         ),
@@ -262,6 +267,23 @@ def false_alarm_share(decide, measure_pair, trials=100):
         alarms += decide(a, a) != "INCONCLUSIVE"
     return alarms / trials
 """,
+        "trials-ignored": """
+def false_alarm_share(decide, measure_pair, trials=100):
+    return sum(decide(*measure_pair()) != "INCONCLUSIVE" for _ in range(100)) / 100
+""",
+        "other-trials": """
+def false_alarm_share(decide, measure_pair, trials=100):
+    alarms = 0
+    for _ in range(trials):
+        a, b = measure_pair()[0], measure_pair()[1]
+        alarms += decide(a, b) != "INCONCLUSIVE"
+    return alarms / trials
+""",
+        "percent-not-share": """
+def false_alarm_share(decide, measure_pair, trials=100):
+    alarms = [decide(*measure_pair()) != "INCONCLUSIVE" for _ in range(trials)]
+    return 100 * sum(alarms) / trials
+""",
         "wrong-share": """
 def false_alarm_share(decide, measure_pair, trials=100):
     return sum(decide(*measure_pair()) != "INCONCLUSIVE" for _ in range(trials)) / (trials + 1)
@@ -322,6 +344,17 @@ def winner(seconds_a, seconds_b):
 def winner(seconds_a, seconds_b):
     _, low, _ = median_interval([b / a for a, b in zip(seconds_a, seconds_b)])
     return "A" if low > 1 else "INCONCLUSIVE"
+""",
+        "pairs-broken": """
+def winner(seconds_a, seconds_b):
+    ratios = [b / a for a, b in zip(sorted(seconds_a), sorted(seconds_b))]
+    _, low, high = median_interval(ratios)
+    return "A" if low > 1 else "B" if high < 1 else "INCONCLUSIVE"
+""",
+        "one-at-the-end": """
+def winner(seconds_a, seconds_b):
+    _, low, high = median_interval([b / a for a, b in zip(seconds_a, seconds_b)])
+    return "A" if low >= 1 else "B" if high <= 1 else "INCONCLUSIVE"
 """,
         "winner-from-three": """
 def winner(seconds_a, seconds_b):
@@ -408,6 +441,15 @@ def race(call_a, call_b, pairs, clock=time.perf_counter):
             seconds += time_calls(call, 1, clock=clock)
     return seconds_a, seconds_b
 """,
+        "clock-not-passed-on": """
+def race(call_a, call_b, pairs, clock=time.perf_counter):
+    seconds_a, seconds_b = [], []
+    for pair in range(pairs):
+        turn = ((call_a, seconds_a), (call_b, seconds_b))
+        for call, seconds in turn if pair % 2 == 0 else turn[::-1]:
+            seconds += time_calls(call, 1, 0)
+    return seconds_a, seconds_b
+""",
         "lists-swapped": """
 def race(call_a, call_b, pairs, clock=time.perf_counter):
     first, second = [], []
@@ -482,6 +524,11 @@ def is_fair(race):
 """,
         """
 def is_fair(race):
+    machine = HeatingMachine(0.02)
+    return winner(*race(machine.work, machine.work, 20, machine.clock)) == "INCONCLUSIVE"
+""",
+        """
+def is_fair(race):
     for growth in (0.01, 0.03):
         if not 1 - growth / 3 < median_ratio(race, growth, 12) < 1 + growth / 3:
             return False
@@ -496,6 +543,15 @@ def is_fair(race):
         "blames-the-fair": """
 def is_fair(race):
     return median_ratio(race, pairs=1) == 1
+""",
+        "too-few-pairs": """
+def is_fair(race):
+    machine = HeatingMachine(0.02)
+    return winner(*race(machine.work, machine.work, 3, machine.clock)) == "INCONCLUSIVE"
+""",
+        "one-direction": """
+def is_fair(race):
+    return median_ratio(race) < 1.01
 """,
         "misses-same-first": """
 def is_fair(race):
