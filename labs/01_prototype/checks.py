@@ -31,11 +31,16 @@ def settings_stay(answers: Answers) -> None:
     run_settings = answers["run_settings"]
     epochs = int(answers.rng.integers(10, 99))
     changes = {"seed": epochs + 1, "epochs": epochs}
-    seen = answers.inside("try_settings", changes=changes, scribble={"hidden": 7})
+    typo = {"epoch": epochs}
+    seen = answers.inside("try_settings", changes=changes, scribble={"hidden": 7}, typo=typo)
     expect(
         seen["before"] == DEFAULTS, f"DEFAULTS is {seen['before']}, the lab gave {DEFAULTS}",
         code="defaults-changed",
         meaning="something wrote into DEFAULTS: run the cell that defines it again, then find the writer",
+    )  # fmt: skip
+    expect(
+        seen["made"] != DEFAULTS, f"run_settings({changes}) gave the bare defaults", code="defaults-win",
+        meaning="where both dicts have a name, the second one wins: {**DEFAULTS, **changes}",
     )  # fmt: skip
     expect(
         seen["made"] == {**DEFAULTS, **changes},
@@ -48,13 +53,14 @@ def settings_stay(answers: Answers) -> None:
         code="remembers-the-last-run",
         meaning="the changes were written into DEFAULTS, so that every later run inherits them",
     )  # fmt: skip
-    code, meaning = "typo-accepted", f"it would train {DEFAULTS['epochs']} epochs and say nothing"
-    if _refuses(run_settings, {"epoch": epochs}):
-        code, meaning = "wrong-exception", "a caller who knows your docstring waits for a ValueError"
-    expect_raises(
-        ValueError, run_settings, {"epoch": epochs}, what=f"run_settings({{'epoch': {epochs}}})", code=code,
-        meaning=meaning,
+    expect(
+        not seen["returns_error"], f"run_settings({typo}) returned the error", code="error-returned",
+        meaning="an error that is returned is a value like any other: `raise` it in place of `return`",
     )  # fmt: skip
+    code, meaning = "typo-accepted", f"it would train {DEFAULTS['epochs']} epochs and say nothing"
+    if _refuses(run_settings, typo):
+        code, meaning = "wrong-exception", "a caller who knows your docstring waits for a ValueError"
+    expect_raises(ValueError, run_settings, typo, what=f"run_settings({typo})", code=code, meaning=meaning)
     _expect_identity(answers["run_id"], {**DEFAULTS, "seed": epochs})
 
 
@@ -106,6 +112,10 @@ def split_keeps_parcels_whole(answers: Answers) -> None:
     seed, share = int(rng.integers(1, 1000)), float(rng.choice([0.2, 0.25, 0.3]))
     train, test = _rows(_without_dice(answers, "split_parcels", parcel, share, seed))
     dealt = np.sort(np.concatenate([train, test]))
+    expect(
+        not (len(dealt) and np.isin(dealt, ids).all()), f"{dealt[:1]} is a parcel, not a row number",
+        code="parcel-numbers", meaning="np.flatnonzero(np.isin(parcel, taken)) gives their rows",
+    )  # fmt: skip
     expect(
         np.array_equal(dealt, np.arange(len(parcel))),
         f"{len(parcel)} rows came in; training got {len(train)}, the test {len(test)}, "
@@ -169,11 +179,14 @@ def score_counts_whole_codes(answers: Answers) -> None:
     pair = answers["pin_accuracy"](read, digits)
     expect_length(pair, 2, what="what pin_accuracy returned")
     digit, pin = pair
+    wanted = right.all(axis=1).mean()
+    if None not in pair and np.allclose(pair, (wanted, right.mean()), rtol=1e-9):
+        meaning = "the docstring asks for digits first, then PIN codes"
+        expect_close(pair, (right.mean(), wanted), what="the shares", code="results-swapped", meaning=meaning)
     expect_close(
         digit, right.mean(), what="share of digits right", code="wrong-digit-share",
         meaning="out of all 6 N digits; shares are between 0 and 1",
     )  # fmt: skip
-    wanted = right.all(axis=1).mean()
     same = (np.sort(read, axis=1) == np.sort(digits, axis=1)).all(axis=1)
     looks_like = {
         "independence-assumed": (right.mean() ** 6, "digit ** 6 is a model; this is a measurement: count"),

@@ -57,6 +57,16 @@ def run_settings(changes):
     return dict(DEFAULTS)
 """
         + _IDENTITY,
+        "defaults-win": _SETTINGS.replace("{**DEFAULTS, **changes}", "{**changes, **DEFAULTS}")
+        + _IDENTITY,
+        "error-returned": """
+def run_settings(changes):
+    for name in changes:
+        if name not in DEFAULTS:
+            return ValueError(name)
+    return {**DEFAULTS, **changes}
+"""
+        + _IDENTITY,
         "typo-accepted": """
 def run_settings(changes):
     return DEFAULTS | changes
@@ -155,6 +165,12 @@ def split_parcels(parcel, test_share, seed):
     mask = np.isin(parcel, ids[: round(test_share * len(ids))])
     return np.where(mask)[0], np.where(~mask)[0]
 """,
+        "parcel-numbers": """
+def split_parcels(parcel, test_share, seed):
+    ids = np.random.default_rng(seed).permutation(np.unique(parcel))
+    count = round(test_share * len(ids))
+    return ids[count:], ids[:count]
+""",
         "no-row-numbers": """
 def split_parcels(parcel, test_share, seed):
     ids = np.random.default_rng(seed).permutation(np.unique(parcel))
@@ -213,6 +229,11 @@ def pin_accuracy(read, digits):
 def pin_accuracy(read, digits):
     same = [sorted(one) == sorted(two) for one, two in zip(read.tolist(), digits.tolist())]
     return (read == digits).mean(), sum(same) / len(same)
+""",
+        "results-swapped": """
+def pin_accuracy(read, digits):
+    right = read == digits
+    return right.all(axis=1).mean(), right.mean()
 """,
         "wrong-digit-share": """
 def pin_accuracy(read, digits):
