@@ -49,8 +49,9 @@ def expect(condition: object, message: str, *, code: str, meaning: str = "") -> 
     """
     try:
         holds = bool(condition)
-    except (TypeError, ValueError, RuntimeError):  # an array of many truths: all of them must hold
-        holds = bool(np.all(_plain(condition)))
+    except (TypeError, ValueError, RuntimeError):  # an array: all must hold, and an empty one never does
+        truths = np.asarray(_plain(condition))
+        holds = truths.size > 0 and bool(truths.all())
     if not holds or (isinstance(condition, float) and math.isnan(condition)):
         raise ExpectationFailed(message, code=code, meaning=meaning)
 
@@ -170,6 +171,7 @@ def in_words(error: BaseException) -> str:
 
 def _tidy(text: str) -> str:
     """Shorten a text, and name functions in it as the learner named them."""
+    text = text[: 4 * LONGEST]  # the patterns try each sign of a long word
     text = _ADDRESS.sub(r"\1", _LOCALS.sub("", text))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
