@@ -5,9 +5,12 @@ Nothing here knows what is right; the checks work that out, from the same weight
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from scalelab.models import PinReader
 from scalelab.train import IGNORE
@@ -16,21 +19,27 @@ torch.set_num_threads(1)  # two threads beside a busy neighbour wait for each ot
 
 
 def try_accumulate(answers, *, config, weights, batches, stale):
-    """Report the loss, the gradients, the most photos in one pass, and the most graphs alive at once."""
-    model, alive = _reader(config, weights), []
-    seen = {"photos": 0, "graphs": 0}
+    """Report what was left (loss, gradients, weights) and what was done on the way.
+
+    That is: the most photos in one pass, the most graphs alive at once, the steps of any optimizer, and if a
+    forward pass was one in training mode.
+    """
+    model, alive, steps = _reader(config, weights), [], []
+    seen = {"photos": 0, "graphs": 0, "is_training": False}
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, stale)  # left over from an earlier step
 
     def look(_, given, out):
         seen["photos"] = max(seen["photos"], len(given[0]))
+        seen["is_training"] |= model.training
         if out.requires_grad:
             alive.append(out.register_hook(lambda _: alive.pop() and None))  # gone when its backward comes
             seen["graphs"] = max(seen["graphs"], len(alive))
 
-    with model.register_forward_hook(look):
+    with model.register_forward_hook(look), register_optimizer_step_post_hook(lambda *_: steps.append(1)):
         loss = answers["accumulate"](model, batches)
-    return {"loss": loss, "gradients": _gradients(model), **seen}
+    left = {"loss": loss, "gradients": _gradients(model), "weights": _weights(model)}
+    return {**left, **seen, "steps": len(steps)}
 
 
 def try_step(answers, *, config, weights, batches, max_grad_norm, rate):
@@ -44,7 +53,8 @@ def try_step(answers, *, config, weights, batches, max_grad_norm, rate):
 def try_bytes(answers, *, widths, n, dtype):
     """Report the bytes counted for n rows, a slice of five times as many, through two dense layers."""
     wide, narrow, out = widths
-    plain = nn.Sequential(nn.Linear(wide, narrow), nn.ReLU(), nn.Linear(narrow, out), nn.ReLU())
+    split = nn.Unflatten(1, (1, narrow))  # the same bytes in a tensor of another shape
+    plain = nn.Sequential(nn.Linear(wide, narrow), nn.ReLU(), split, nn.Linear(narrow, out), nn.ReLU())
     kind = getattr(torch, dtype)
     return answers["saved_bytes"](plain.to(kind), torch.ones(5 * n, wide, dtype=kind)[:n])
 
@@ -57,15 +67,25 @@ def try_bytes_of_convolution(answers, *, images, counts):
 
 
 def try_checkpoint(answers, *, layers, x, seed):
-    """Report the output, the gradients, and the blocks in the order in which they ran."""
+    """Report output and gradients, the blocks in the order in which they ran, and the form of checkpoint.
+
+    The reentrant form gives no gradient where x needs none; where that happens, x is made to need one, and
+    the form tells its name.
+    """
     runs: list[int] = []
     blocks = nn.ModuleList(_Watched(number, *layer, runs) for number, layer in enumerate(layers))
-    with torch.random.fork_rng(devices=[]):
+    is_reentrant = False
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of that form
         torch.manual_seed(seed)
         out = answers["run_checkpointed"](blocks, x)
         if isinstance(out, Tensor) and out.requires_grad:
             out.square().sum().backward()
-    return {"out": out, "gradients": _gradients(blocks), "order": runs}
+        order = list(runs)
+        if isinstance(out, Tensor) and not out.requires_grad:
+            again = answers["run_checkpointed"](blocks, x.clone().requires_grad_())
+            is_reentrant = "CheckpointFunction" in type(getattr(again, "grad_fn", None)).__name__
+    return {"out": out, "gradients": _gradients(blocks), "order": order, "is_reentrant": is_reentrant}
 
 
 def try_two_blocks(answers, *, layers, x):
@@ -86,18 +106,24 @@ def try_epoch(answers, *, config, weights, batches, per_step, rate):
     return {"returned": returned, "steps": len(steps), "weights": _weights(model)}
 
 
-def try_guard(answers, *, drops):
-    """Report what the learner's test says of an epoch that drops its leftovers, or of one that does not."""
+def try_guard(answers, *, last):
+    """Report what the learner's test says of an epoch that "learns" from its leftovers, or does not.
+
+    One that "drops" them takes no step for them; one that "idles" takes it without a gradient.
+    """
 
     def epoch(model, optimizer, micro_batches, per_step):
-        last = len(micro_batches) // per_step * per_step if drops else len(micro_batches)
-        for first in range(0, last, per_step):
-            group = micro_batches[first : min(first + per_step, last)]
+        full = len(micro_batches) // per_step * per_step
+        end = full if last == "drops" else len(micro_batches)
+        for first in range(0, end, per_step):
+            group = micro_batches[first : min(first + per_step, end)]
             images, labels = (torch.cat(parts) for parts in zip(*group, strict=True))
-            optimizer.zero_grad()
-            F.cross_entropy(model(images).flatten(0, 1), labels.flatten(), ignore_index=IGNORE).backward()
+            optimizer.zero_grad()  # to None: a step moves nothing then, whatever the optimizer
+            if first < full or last == "learns":
+                logits = model(images).flatten(0, 1)
+                F.cross_entropy(logits, labels.flatten(), ignore_index=IGNORE).backward()
             optimizer.step()
-        return -(-last // per_step)
+        return -(-end // per_step)
 
     return answers["counts_every_photo"](epoch)
 

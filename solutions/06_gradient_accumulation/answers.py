@@ -180,6 +180,40 @@ def accumulate(model, micro_batches):
         loss += share.item()
     return loss
 """,
+        "mode-changed": """
+def accumulate(model, micro_batches):
+    total = sum(int((y != IGNORE).sum()) for _, y in micro_batches)
+    model.train()
+    model.zero_grad()
+    loss = 0.0
+    for x, y in micro_batches:
+        share = nats(model, x, y) / total
+        share.backward()
+        loss += share.item()
+    model.eval()
+    return loss
+""",
+        "steps-already": """
+def accumulate(model, micro_batches):
+    from scalelab.train import accumulate_step
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    optimizer.zero_grad()
+    return accumulate_step(model, optimizer, micro_batches).loss
+""",
+        "moves-weights": """
+def accumulate(model, micro_batches):
+    total = sum(int((y != IGNORE).sum()) for _, y in micro_batches)
+    model.zero_grad()
+    loss = 0.0
+    for x, y in micro_batches:
+        share = nats(model, x, y) / total
+        share.backward()
+        loss += share.item()
+    with torch.no_grad():
+        for p in model.parameters():
+            p -= 0.1 * p.grad
+    return loss
+""",
         "wrong-loss": """
 def accumulate(model, micro_batches):
     total = sum(int((y != IGNORE).sum()) for _, y in micro_batches)
@@ -232,6 +266,22 @@ def accumulated_step(model, optimizer, micro_batches, max_grad_norm=float("inf")
     accumulate(model, micro_batches)
     optimizer.step()
     return float(nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm))
+""",
+        "cleared-before-step": """
+def accumulated_step(model, optimizer, micro_batches, max_grad_norm=float("inf")):
+    accumulate(model, micro_batches)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+    optimizer.zero_grad()
+    optimizer.step()
+    return norm
+""",
+        "clips-values": """
+def accumulated_step(model, optimizer, micro_batches, max_grad_norm=float("inf")):
+    accumulate(model, micro_batches)
+    norm = float(flat_gradient(model).norm())
+    nn.utils.clip_grad_value_(model.parameters(), max_grad_norm)
+    optimizer.step()
+    return norm
 """,
         "clips-each": """
 def accumulated_step(model, optimizer, micro_batches, max_grad_norm=float("inf")):
@@ -437,6 +487,12 @@ def run_checkpointed(blocks, x):
 def run_checkpointed(blocks, x):
     return checkpoint(nn.Sequential(*blocks), x, use_reentrant=False)
 """,
+        "reentrant-form": """
+def run_checkpointed(blocks, x):
+    for block in blocks:
+        x = checkpoint(block, x)
+    return x
+""",
         "other-dropout": """
 def run_checkpointed(blocks, x):
     for block in blocks:
@@ -545,6 +601,12 @@ def train_epoch(model, optimizer, micro_batches, per_step):
         + """
 def counts_every_photo(epoch):
     steps, _ = weights_after(epoch, cut(*photos(12, seed=4), [3, 3, 3, 3]), per_step=2)
+    return steps == 2
+""",
+        "guard-counts-steps": EPOCH_RIGHT
+        + """
+def counts_every_photo(epoch):
+    steps, _ = weights_after(epoch, cut(*photos(9, seed=4), [3, 3, 3]), per_step=2)
     return steps == 2
 """,
         "guard-blames-the-right": EPOCH_RIGHT

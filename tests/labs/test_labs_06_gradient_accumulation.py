@@ -76,6 +76,13 @@ def test_weights_in_a_tensor_of_any_type_are_taken(names):
         assert LAB.try_answer("weights", source, names).is_passed
 
 
+def test_a_tensor_in_another_shape_is_the_same_bytes(names):
+    right = LAB.answers["bytes"].right[0]
+    by_object = right.replace("each.data_ptr(): each.nbytes", "id(each): each.nbytes")
+    assert by_object != right
+    assert LAB.try_answer("bytes", by_object, names).code == "counts-twice"
+
+
 @pytest.mark.parametrize("sizes", [[32, 32, 6], [69, 1], [10] * 7], ids=str)
 def test_the_pieces_give_the_gradient_of_the_whole(sizes, given):
     batch = given.photos(70, seed=1)
