@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ OPSET = 18
 """the oldest that torch's current exporter writes without a conversion, so the widest choice of runtimes"""
 TRACED_OPSET = 17
 """the newest that the TorchScript exporter of torch 2.2 knows"""
+_NO_FORM = re.compile(r"(?:No ONNX function found for <OpOverload\(op=|Exporting the operator )'([^']+)'")
+"""how the exporters, new and old, name an operator that they cannot translate"""
 
 
 @dataclass(frozen=True)
@@ -163,10 +166,24 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # torch has no public parent class for what its exporters raise
+        if operator := _without_onnx_form(error):
+            raise RunFailed(
+                f"torch cannot write this model as a graph: ONNX has no form of its operator {operator}",
+                hint="write that step with operators that ONNX has, or leave it out of the exported module",
+            ) from error
         raise RunFailed(
             f"torch cannot write this model as a graph: {type(error).__name__}",
             hint="does the model branch on the values of its input? The cause above has the line",
         ) from error
+
+
+def _without_onnx_form(error: BaseException | None) -> str:
+    """Return the operator that the chain of an exporter's errors names as not translated, or nothing."""
+    while error is not None:
+        if found := _NO_FORM.search(str(error)):
+            return found[1]
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 @contextmanager

@@ -83,8 +83,19 @@ class Branching(Tiny):
         return logits if images.sum() > 7 else -logits
 
 
+class Unwritable(Tiny):
+    def forward(self, images):
+        logits = super().forward(images)
+        return logits + torch.special.bessel_j0(logits)
+
+
 @pytest.mark.parametrize(
-    ("model", "message"), [(Frozen, "reads no batch of any size"), (Branching, "cannot write this model")]
+    ("model", "message"),
+    [
+        (Frozen, "reads no batch of any size"),
+        (Branching, "cannot write this model"),
+        (Unwritable, r"ONNX has no form of its operator \S*bessel_j0"),
+    ],
 )
 def test_a_model_without_a_graph_of_free_batch_is_refused(tmp_path, model, message):
     with pytest.raises(RunFailed, match=message):
