@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -43,12 +44,14 @@ def calibration_html(predictions: Sequence[Prediction]) -> str:
         return ""
     words = calibration_line(done)
     return (
-        f"<div style='margin-top:.6em;font-weight:600'>Where the measurements fell</div>{_svg(done, words)}"
+        "<div style='margin-top:.6em;font-weight:600'>Where the measurements fell</div>"
+        + _picture(done, words)
         + cards.details("All predictions", cards.table(_rows(predictions)))
     )
 
 
-def _svg(done: Sequence[Prediction], words: str) -> str:
+def _picture(done: Sequence[Prediction], words: str) -> str:
+    """Draw the plot as an image on its own ground: a notebook that is not trusted shows no inline SVG."""
     placed: dict[int, int] = {}
     marks, highest = [], 0
     for each in done:
@@ -75,10 +78,15 @@ def _svg(done: Sequence[Prediction], words: str) -> str:
     )
     parts += [_text(_x(tick), floor + 15, anchor, name) for tick, anchor, name in ends]
     parts += [_mark(_x(at), floor - 8 - _STEP * level, each) for at, level, each in marks]
+    svg = (
+        f"<svg viewBox='0 0 {_WIDTH} {floor + 22}' width='{_WIDTH}' height='{floor + 22}' "
+        f"font-family='sans-serif' color='#1f2328' xmlns='http://www.w3.org/2000/svg'>"
+        f"<rect width='100%' height='100%' rx='4' fill='#fff'/>{''.join(parts)}</svg>"
+    )
+    data = b64encode(svg.encode()).decode()
     return (
-        f"<svg role='img' aria-label='{escape(words)}' viewBox='0 0 {_WIDTH} {floor + 22}' width='100%' "
-        f"style='max-width:{_WIDTH}px;display:block;color:inherit' xmlns='http://www.w3.org/2000/svg'>"
-        f"{''.join(parts)}</svg>"
+        f"<img alt='{escape(words)}' src='data:image/svg+xml;base64,{data}' "
+        f"style='width:100%;max-width:{_WIDTH}px;display:block'>"
     )
 
 

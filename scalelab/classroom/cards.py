@@ -54,14 +54,20 @@ class Card:
     text: str
     _shown_in: int | None = field(default=None, repr=False)
 
-    def show(self) -> Card:
-        """Show it now, where a notebook runs; elsewhere whoever called prints or leaves it."""
+    def show(self, place: str = "", *, is_new: bool = False) -> Card:
+        """Show it now, where a notebook runs; elsewhere whoever called prints or leaves it.
+
+        Args:
+            place: a name for where it stands; what was shown there before is replaced.
+            is_new: nothing stands at that place yet.
+        """
         shell = running_shell()
         if shell is not None:
             from IPython.display import display
 
             self._shown_in = shell.execution_count
-            display({"text/html": self.html, "text/plain": self.text}, raw=True)
+            where = {"display_id": place, "update": not is_new} if place else {}
+            display({"text/html": self.html, "text/plain": self.text}, raw=True, **where)
         return self
 
     def _ipython_display_(self) -> None:

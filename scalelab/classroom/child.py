@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from scalelab.classroom.lab import Lab, MeasuredElsewhere
-from scalelab.classroom.notebooks import Cell, read_notebook
+from scalelab.classroom.notebooks import Cell, first_line, read_notebook
 from scalelab.core.lazy import require
 from scalelab.core.processes import die_with_parent
 from scalelab.grading import CheckResult
@@ -59,12 +59,12 @@ def main(notebook: Path, slug: str, out: Path, cell_limit_s: float) -> None:
         cells = read_notebook(notebook).cells
         is_marked = any(cell.task for cell in cells)
         for cell in cells:
-            tell("cell", number=cell.number)
+            tell("cell", number=cell.number, begin=first_line(cell.source))
             is_task = bool(cell.task) if is_marked else _defines_something(cell)
             error = _run(shell, cell, cell_limit_s, is_task=is_task)
             if error:
-                tell("error", number=cell.number, message=error)
-        tell("cell", number=0)
+                tell("error", number=cell.number, begin=first_line(cell.source), message=error)
+        tell("cell", number=0, begin="")
         for name in lab.checks:
             if name not in seen:
                 lab.check(name)

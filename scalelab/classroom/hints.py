@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import json
-
 from scalelab.classroom import cards
 from scalelab.classroom.catalog import LabInfo
 from scalelab.classroom.ledger import Ledger
+from scalelab.classroom.notebooks import read_notebook
+from scalelab.core.errors import DataError
 from scalelab.grading.checks import Check, Outcome
-from scalelab.grading.expectations import GENERAL
-
-SOLUTIONS = ".solutions"
-"""in a lab's folder, where a course provides it: JSON, task name -> source; never part of a package"""
 
 
 def seen(ledger: Ledger, lab: str, name: str) -> int:
-    """Return how many hints of a task the learner has seen; the card of a wrong answer shows the first."""
+    """Return how many hints of a task the learner has seen; a card may have shown the first."""
     asked = [int(event.facts.get("number", 0)) for event in ledger.read(lab=lab, kind="hint", name=name)]
-    is_shown = any(
-        event.facts.get("outcome") == Outcome.FAILED.value and event.facts.get("code") not in GENERAL
-        for event in ledger.read(lab=lab, kind="check", name=name)
-    )
-    return max([*asked, int(is_shown)])
+    on_cards = [bool(event.facts.get("hinted")) for event in ledger.read(lab=lab, kind="check", name=name)]
+    return max([*asked, int(any(on_cards))])
 
 
 def hint_card(check: Check, count: int) -> cards.Card:
     """Return the first `count` hints."""
     lines = [f"{number}. {text}" for number, text in enumerate(check.hints[:count], start=1)]
     lines.append(
-        f'That was the last one. `lab.give_up("{check.name}")` ends the task; that is recorded.'
+        f'That was the last one. `lab.give_up("{check.name}")` shows the solution where the course has one; '
+        "that is recorded, and you may still pass the task."
         if count == len(check.hints)
         else "Hints cost nothing; run this cell again for the next one."
     )
@@ -37,28 +31,35 @@ def hint_card(check: Check, count: int) -> cards.Card:
 
 def may_see_solution(ledger: Ledger, lab: str, name: str) -> bool:
     """Tell whether the task was passed or given up."""
-    if ledger.read(lab=lab, kind="gave-up", name=name):
-        return True
+    return bool(ledger.read(lab=lab, kind="gave-up", name=name)) or is_passed(ledger, lab, name)
+
+
+def is_passed(ledger: Ledger, lab: str, name: str) -> bool:
+    """Tell whether the task was passed, now or earlier."""
     checks = ledger.read(lab=lab, kind="check", name=name)
     return any(event.facts.get("outcome") == Outcome.PASSED.value for event in checks)
 
 
-def solution_card(info: LabInfo, check: Check, *, gave_up: bool = False) -> cards.Card:
+def solution_card(
+    info: LabInfo, check: Check, *, gave_up: bool = False, is_passed: bool = False
+) -> cards.Card:
     """Return the solution of a task, or that this course keeps none here."""
     first = ["Given up, which is recorded. You may still pass it, for all its points."] if gave_up else []
-    source = _read_solutions(info).get(check.name)
-    if source is None:
+    source = _read_solution(info, check.name)
+    if not source:
         told = "This copy of the course comes without solutions: ask whoever gave it to you."
-        lines = [*first, told, f"The last hint: {check.hints[-1]}"]
+        lines = [*first, told, *([] if is_passed else [f"The last hint: {check.hints[-1]}"])]
         return cards.make_card("calm", "no solution here", check.name, lines)
     card = cards.make_card("info", "solution", check.name, first, html=cards.preformatted(source))
     card.text += f"\n{source}"
     return card
 
 
-def _read_solutions(info: LabInfo) -> dict[str, str]:
+def _read_solution(info: LabInfo, name: str) -> str:
+    """Return the task's code in a clone, where solutions/ lies beside labs/; empty in a package."""
+    path = info.folder.parent.with_name("solutions") / info.slug / "solution.ipynb"
     try:
-        raw = json.loads((info.folder / SOLUTIONS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {str(name): str(source) for name, source in raw.items()} if isinstance(raw, dict) else {}
+        cells = read_notebook(path).cells
+    except DataError:
+        return ""
+    return "\n\n".join(cell.source for cell in cells if cell.task == name)

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from scalelab.classroom import cards, hints, measured, progress, stubs, widgets
+from scalelab.classroom import broken, cards, hints, measured, progress, stubs, widgets
 from scalelab.classroom.catalog import find_lab
 from scalelab.classroom.ledger import Ledger
 from scalelab.classroom.measuring import Measurement, NotMeasured
 from scalelab.classroom.predictions import CONFIDENCE, check_interval, find_prediction
 from scalelab.classroom.questions import Question, recall, with_unit
 from scalelab.classroom.results import ShownResult
+from scalelab.classroom.waiting import waiting
 from scalelab.core.errors import ConfigError, UserError, did_you_mean
 from scalelab.grading import Answers, Check, CheckResult, Outcome, draw_seed, load_checks, run_check
 from scalelab.grading.expectations import describe
@@ -65,6 +66,7 @@ class Lab:
         self._checks: dict[str, Check] | None = None
         self._told = ""
         stubs.install(self.namespace)
+        broken.install(self.namespace)
 
     @property
     def slug(self) -> str:
@@ -91,7 +93,7 @@ class Lab:
                 self._checks = load_checks(self.info.folder)
         return self._checks
 
-    def check(self, name: str, *, seed: int | None = None) -> CheckResult:
+    def check(self, name: str | None = None, *, seed: int | None = None) -> CheckResult:
         """Check a task. The result shows as a card; only with ``SCALELAB_STRICT=1`` it may raise.
 
         Args:
@@ -103,6 +105,7 @@ class Lab:
                 a noisy machine is nobody's mistake).
         """
         check = self._task(name)
+        name = check.name
         before = self.ledger.read(lab=self.slug, kind="check", name=name)
         was_passed = any(event.facts.get("points") for event in before)
         answers = Answers(self.namespace)
@@ -113,9 +116,10 @@ class Lab:
         result = run_check(check, answers, seed=seed)
         if answers.missing and was_passed:
             result = replace(result, meaning=_RESTARTED)
+        result = broken.explained(result, answers)
         self._record(
             "check", name, outcome=result.outcome.value, points=result.points, max_points=result.max_points,
-            code=result.code, seed=result.seed, seconds=round(result.seconds, 3),
+            code=result.code, seed=result.seed, seconds=round(result.seconds, 3), hinted=bool(result.hint),
         )  # fmt: skip
         if Lab.on_result is not None:
             Lab.on_result(result)
@@ -125,6 +129,7 @@ class Lab:
             result,
             hints_seen=hints.seen(self.ledger, self.slug, name),
             was_passed=was_passed,
+            stale=broken.stale_note(answers),
             then=progress.next_step(self.info, self.checks, self.ledger) if result.is_passed else "",
         )
 
@@ -157,16 +162,17 @@ class Lab:
             self._record("question", name, **vars(asked))
         if is_asking:
             return self._ask(name, asked)
-        first = find_prediction(self.ledger, self.slug, name)
+        before = find_prediction(self.ledger, self.slug, name)
         self._commit(name, asked, numbers)
         title, told = asked.question or name, [_expected(asked.unit, numbers), asked.warn(numbers[0])]
-        if first is None or numbers == (first.guess, first.low, first.high):
+        if before is None or numbers == (before.guess, before.low, before.high):
             return cards.make_card("info", "predicted", title, told).show()
-        stays = (
-            f"Your first prediction stays: {with_unit(first.guess, first.unit)}, between {first.low:g} and "
-            f"{first.high:g}. This one is kept beside it as a revision."
-        )
-        return cards.make_card("info", "revised", title, [*told, stays]).show()
+        old = f"{with_unit(before.guess, before.unit)}, between {before.low:g} and {before.high:g}"
+        if before.measured is None:
+            told.append(f"This replaces your prediction of {old}. Once it is measured, it stays.")
+        else:
+            told.append(f"It was measured already, so what you said before that stays: {old}.")
+        return cards.make_card("info", "revised", title, told).show()
 
     def measure(
         self, name: str, run: Callable[[], Measurement | float], *, unit: str = ""
@@ -192,42 +198,53 @@ class Lab:
                 name,
                 f"Predict it first: run the cell with `lab.predict({name!r}, ...)`, then this one again.",
             )
-        try:
-            value = run()
-        except NotImplementedError as error:
-            return self._refuse(name, f"Not yet: a task above is still a stub ({error or 'it raised'}).")
-        done = measured.as_measurement(name, value, unit or prediction.unit)
-        self._record(
-            "measurement", name, value=done.value, unit=done.unit, detail=done.detail,
-            verdict=done.verdict.value if done.verdict else None,
-            record=measured.keep_record(self.ledger, self.slug, name, done),
-        )  # fmt: skip
-        return measured.show(done, find_prediction(self.ledger, self.slug, name))
+        with waiting(name) as place:
+            try:
+                value = run()
+            except NotImplementedError as error:
+                told = f"Not yet: a task above is still a stub ({error or 'it raised'})."
+                return self._refuse(name, told, place)
+            done = measured.as_measurement(name, value, unit or prediction.unit)
+            self._record(
+                "measurement", name, value=done.value, unit=done.unit, detail=done.detail,
+                verdict=done.verdict.value if done.verdict else None,
+                record=measured.keep_record(self.ledger, self.slug, name, done),
+            )  # fmt: skip
+            return measured.show(done, find_prediction(self.ledger, self.slug, name), place)
 
-    def hint(self, name: str) -> cards.Card:
+    def hint(self, name: str | None = None) -> cards.Card:
         """Show the next of the task's three hints, with those before it. Hints cost no points."""
         check = self._task(name)
+        name = check.name
         count = min(hints.seen(self.ledger, self.slug, name) + 1, len(check.hints))
         self._record("hint", name, number=count)
         return hints.hint_card(check, count).show()
 
-    def give_up(self, name: str) -> cards.Card:
+    def give_up(self, name: str | None = None) -> cards.Card:
         """Give a task up, which is recorded, and see its solution where the course provides one.
 
         Whoever passes it later still gets its points.
         """
         check = self._task(name)
+        name = check.name
+        if hints.is_passed(self.ledger, self.slug, name):
+            told = (
+                f"You have passed it: there is nothing to give up. `lab.solution({name!r})` shows a solution."
+            )
+            return cards.make_card("good", "passed", name, [told]).show()
         if not self._is_repeated("gave-up", name):
             self._record("gave-up", name)
         return hints.solution_card(self.info, check, gave_up=True).show()
 
-    def solution(self, name: str) -> cards.Card:
+    def solution(self, name: str | None = None) -> cards.Card:
         """Show a solution after the task was passed or given up."""
         check = self._task(name)
+        name = check.name
         if not hints.may_see_solution(self.ledger, self.slug, name):
             told = f"Pass the check first, or give up with `lab.give_up({name!r})`; giving up is recorded."
             return cards.make_card("calm", "not yet", f"Solution of {name}", [told]).show()
-        return hints.solution_card(self.info, check).show()
+        is_passed = hints.is_passed(self.ledger, self.slug, name)
+        return hints.solution_card(self.info, check, is_passed=is_passed).show()
 
     def explain(self, name: str, text: str = "") -> cards.Card:
         """Keep a written answer; without a text, show the one that was kept last."""
@@ -262,8 +279,11 @@ class Lab:
         made = find_prediction(self.ledger, self.slug, name)
         title = asked.question or name
         if made is not None:
-            told = _expected(made.unit, (made.guess, made.low, made.high))
-            return cards.make_card("info", "predicted", title, [told]).show()
+            told = [_expected(made.unit, (made.guess, made.low, made.high))]
+            if made.measured is None:
+                again = f"`lab.predict({name!r}, guess=..., low=..., high=...)`"
+                told.append(f"Until it is measured, {again} replaces it.")
+            return cards.make_card("info", "predicted", title, told).show()
         in_unit = f" in {asked.unit}" if asked.unit else ""
         sure = f"you would bet {round(10 * CONFIDENCE)} in 10 that the value lies in the interval"
         has_form = asked.range is not None and widgets.can_show_widgets()
@@ -285,13 +305,18 @@ class Lab:
                 "prediction", name, guess=guess, low=low, high=high, unit=asked.unit, question=asked.question
             )
 
-    def _refuse(self, name: str, told: str) -> NotMeasured:
+    def _refuse(self, name: str, told: str, place: str = "") -> NotMeasured:
         if is_strict():
             raise CheckNotPassed(f"{name} was not measured", hint=told.replace("`", ""))
-        cards.make_card("calm", "not measured", name, [told]).show()
+        cards.make_card("calm", "not measured", name, [told]).show(place)
         return NotMeasured(name)
 
-    def _task(self, name: str) -> Check:
+    def _task(self, name: str | None) -> Check:
+        if name is None:
+            known = list(self.checks)
+            raise ConfigError(
+                f"which task? {self.slug} has {', '.join(known)}", hint=f'for example lab.check("{known[0]}")'
+            )
         if not isinstance(name, str):
             raise ConfigError(
                 f"a task is called by its name in quotes, not by {describe(name)}",

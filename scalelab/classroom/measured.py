@@ -62,14 +62,13 @@ def last_measurement(ledger: Ledger, lab: str, name: str) -> Measurement | None:
     )
 
 
-def show(done: Measurement, prediction: Prediction | None) -> Measurement:
-    """Show a measurement with its prediction and figure; return it."""
-    card = card_of(done, prediction)
+def show(done: Measurement, prediction: Prediction | None, place: str) -> Measurement:
+    """Show a measurement with its prediction, at its place, and its figure; return it."""
+    card = card_of(done, prediction).show(place)
     if done.figure is not None and cards.running_shell() is not None:
         from IPython.display import display
 
         display(done.figure)
-    card.show()
     shown = Shown(**vars(done))
     object.__setattr__(shown, "card", card)
     return shown

@@ -80,6 +80,12 @@ def read_notebook(path: Path) -> Notebook:
     return Notebook(path, tuple(code), (*notes, *_defined_twice(code)))
 
 
+def first_line(source: str) -> str:
+    """Return how a cell begins, in at most 50 characters: JupyterLab shows no numbers to find it by."""
+    line = next((line.strip() for line in source.splitlines() if line.strip()), "")
+    return (line if len(line) <= 50 else f"{line[:47]}...").replace("`", "'")
+
+
 def _read_json(path: Path) -> Any:
     try:
         size = path.stat().st_size if path.is_file() else None

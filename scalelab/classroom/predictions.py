@@ -69,12 +69,12 @@ def check_interval(name: str, guess: object, low: object, high: object) -> tuple
 
 
 def read_predictions(ledger: Ledger, *, lab: str | None = None) -> list[Prediction]:
-    """Return the first prediction of each name, with the first measurement after it."""
+    """Return the last prediction of each name before its first measurement, with that measurement."""
     found: dict[tuple[str, str], Prediction] = {}
     for event in ledger.read(lab=lab):
         key, facts = (event.lab, event.name), event.facts
         unit = str(facts.get("unit", ""))
-        if event.kind == "prediction" and key not in found:
+        if event.kind == "prediction" and (key not in found or found[key].measured is None):
             numbers = [_number(facts.get(word)) for word in ("guess", "low", "high")]
             if None not in numbers:
                 found[key] = Prediction(*key, *numbers, unit)  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def read_predictions(ledger: Ledger, *, lab: str | None = None) -> list[Predicti
 
 
 def find_prediction(ledger: Ledger, lab: str, name: str) -> Prediction | None:
-    """Return the learner's first prediction of `name`, or None."""
+    """Return the learner's prediction of `name` that counts, or None."""
     return next((each for each in read_predictions(ledger, lab=lab) if each.name == name), None)
 
 

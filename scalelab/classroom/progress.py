@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -10,11 +11,15 @@ from scalelab.classroom import cards
 from scalelab.classroom.calibration import calibration_html, calibration_line
 from scalelab.classroom.catalog import LabInfo
 from scalelab.classroom.ledger import Event, Ledger
+from scalelab.classroom.notebooks import read_notebook
 from scalelab.classroom.predictions import read_predictions
+from scalelab.core.errors import DataError
 from scalelab.grading.checks import Check, Outcome
 
 _ENDED = {Outcome.PASSED.value, "given up"}
-_PARTS = {"measurement": "Measure", "explanation": "Explain, in your own words", "cost": "Cost"}
+_PARTS = {"measure": "measurement", "explain": "explanation", "cost": "cost"}
+"""what a notebook calls, and the event that it leaves"""
+_CALLS = re.compile(r"""\blab\.(measure|explain|cost)\((?:\s*["']([\w-]+)["'])?""")
 _TONES = {"passed": "good", "failed": "bad", "crashed": "bad", "inconclusive": "warn"}
 
 
@@ -79,10 +84,21 @@ def next_step(info: LabInfo, checks: Mapping[str, Check], ledger: Ledger) -> str
     if any(state.state not in _ENDED for state in states):
         return _next(states).replace("Next:", "Next task:")
     earned, total = sum(state.points for state in states), sum(state.max_points for state in states)
-    kinds = {event.kind for event in ledger.read(lab=info.slug)}
-    left = [part for kind, part in _PARTS.items() if kind not in kinds]
-    then = f"Next: {left[0]}." if left else "The lab is done: `scalelab lab list` shows the next one."
+    then = still_open(info, ledger) or "The lab is done: `scalelab lab list` shows the next one."
     return f"All tasks are done, {earned:g} of {total:g} points. {then}"
+
+
+def still_open(info: LabInfo, ledger: Ledger) -> str:
+    """Say which cells of the released notebook, beside the tasks, still wait; empty if none does."""
+    try:
+        cells = read_notebook(info.notebook).cells
+    except DataError:
+        return ""
+    calls = dict.fromkeys(call for cell in cells for call in _CALLS.findall(cell.source))
+    done = {(event.kind, name) for event in ledger.read(lab=info.slug) for name in (event.name, "")}
+    left = [call for call in calls if (_PARTS[call[0]], "" if call[0] == "cost" else call[1]) not in done]
+    told = [f"{verb} `{name}`" if name else verb for verb, name in left]
+    return f"Still open: {', '.join(told)}." if told else ""
 
 
 def progress_card(info: LabInfo, checks: Mapping[str, Check], ledger: Ledger) -> cards.Card:
@@ -90,8 +106,9 @@ def progress_card(info: LabInfo, checks: Mapping[str, Check], ledger: Ledger) ->
     states = task_states(info, checks, ledger)
     earned, total = sum(state.points for state in states), sum(state.max_points for state in states)
     predictions = read_predictions(ledger)
-    lines = [_next(states), calibration_line(predictions)]
-    tone = "good" if earned == total else "info"
+    left = still_open(info, ledger)
+    lines = [_next(states), left, calibration_line(predictions)]
+    tone = "good" if earned == total and not left else "info"
     card = cards.make_card(
         tone, f"{earned:g}/{total:g} points", f"Lab {info.number:02d}: {info.title}", lines,
         html=_strip(states) + calibration_html(predictions),

@@ -120,11 +120,11 @@ def _report(
     if not ended and told[-1]["kind"] != "end":
         code = finished.returncode if finished else "?"
         ended = f"your notebook ended Python itself (exit code {code})"
-    cell = next((each["number"] for each in reversed(told) if each["kind"] == "cell"), 0)
-    if ended and cell:
-        ended += f", in cell {cell}"
+    cell = next((each for each in reversed(told) if each["kind"] == "cell"), None)
+    if ended and cell and cell["number"]:
+        ended += f", in {_place(cell)}"
     results = {each["name"]: _result(each) for each in told if each["kind"] == "result"}
-    errors = [f"cell {each['number']}: {each['message']}" for each in told if each["kind"] == "error"]
+    errors = [f"{_place(each)}: {each['message']}" for each in told if each["kind"] == "error"]
     errors += [each["message"] for each in told if each["kind"] == "note"]
     lost = [
         CheckResult(
@@ -136,6 +136,10 @@ def _report(
     results |= {result.name: result for result in lost}
     ordered = tuple(results[check["name"]] for check in checks)
     return NotebookReport(path, ordered, (*notes, *errors, *([ended] if ended else [])))
+
+
+def _place(told: dict[str, Any]) -> str:
+    return f"cell {told['number']} (`{told['begin']}`)"
 
 
 def _result(told: dict[str, Any]) -> CheckResult:

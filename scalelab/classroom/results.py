@@ -24,6 +24,8 @@ class ShownResult(CheckResult):
 
     hints_seen: int = 0
     """how many of the three hints the learner has seen, with the one on this card"""
+    stale: str = ""
+    """the answer is older than its cell, a sentence"""
     was_passed: bool = False
     """the task was passed before, so its points are the learner's whatever this result is"""
     then: str = ""
@@ -41,7 +43,8 @@ class ShownResult(CheckResult):
 def card_of(result: ShownResult) -> cards.Card:
     """Return the card of a result."""
     badge = f"{result.outcome.value} · {result.points:g}/{result.max_points:g}"
-    lines = [cards.names_as_code(cards.sentence(result.message, is_prose=False))] if result.message else []
+    lines = [result.stale]
+    lines += [cards.names_as_code(cards.sentence(result.message, is_prose=False))] if result.message else []
     if result.meaning:
         lines.append(cards.names_as_code(cards.sentence(result.meaning)))
     if result.hint:
@@ -55,9 +58,12 @@ def card_of(result: ShownResult) -> cards.Card:
         body = cards.details("What your code printed", cards.preformatted(result.output.strip()[-2000:]))
     small = []
     if has_inputs and not result.was_passed and result.hints_seen < HINTS:
-        small.append(f'{"Another" if result.hint else "A"} hint, at no cost: `lab.hint("{result.name}")`.')
-    if has_inputs:
-        small.append(f'The same inputs again: `lab.check("{result.name}", seed={result.seed})`.')
+        small.append(f'Hints cost nothing: `lab.hint("{result.name}")`.')
+    if has_inputs and result.code != "cell-ended":
+        small.append(
+            "Each check draws new inputs; to try the same ones again: "
+            f'`lab.check("{result.name}", seed={result.seed})`.'
+        )
     if result.seconds > 0.1:
         small.append(f"Took {format_seconds(result.seconds)}.")
     return cards.make_card(

@@ -70,13 +70,15 @@ def list_() -> None:
 def start(number: str, jupyter: tuple[str, ...], folder: Path | None, opens: bool) -> None:
     """Copy a lab's notebook and open it.
 
-    NUMBER is the lab's number or name, or `all`. A copy that is there already, here or where I started it, is
-    opened as it is. What follows a `--` is passed on to JupyterLab.
+    NUMBER is the lab's number or name, or `all`, which opens the first that is not done. A copy that is
+    there already, here or where I started it, is opened as it is. What follows a `--` is passed on to
+    JupyterLab.
     """
     from scalelab.classroom.catalog import find_lab, list_labs
     from scalelab.classroom.copies import choose_folder, start_copy
     from scalelab.classroom.jupyterlab import lab_command
     from scalelab.classroom.ledger import Ledger
+    from scalelab.classroom.progress import next_lab
 
     ledger = Ledger()
     if number == "all":
@@ -84,8 +86,10 @@ def start(number: str, jupyter: tuple[str, ...], folder: Path | None, opens: boo
         folders = [(info, opened / info.slug) for info in list_labs()]
     else:
         folders = [(info, choose_folder(info, folder, ledger)) for info in [find_lab(number)]]
+    paths = {}
     for info, place in folders:
         path, is_new = start_copy(info, place.resolve())
+        paths[info.slug] = path
         told = "your copy" if is_new else "your copy, was there already and is left as it is"
         click.echo(f"{path}: {told}")
         if is_new:
@@ -95,7 +99,9 @@ def start(number: str, jupyter: tuple[str, ...], folder: Path | None, opens: boo
         return
     here = Path.cwd()
     if number == "all":
-        command, variables = lab_command(opened, here if here in opened.parents else opened)
+        begin = next_lab([info for info, _ in folders], ledger)
+        target = paths[begin.slug] if begin is not None else opened
+        command, variables = lab_command(target, here if here in opened.parents else opened)
     else:
         command, variables = lab_command(path)
     click.echo(

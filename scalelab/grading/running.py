@@ -67,7 +67,8 @@ def run_check(check: Check, answers: Answers | Mapping[str, Any], *, seed: int |
 def _judge(error: BaseException, check: Check, answers: Answers) -> dict[str, Any]:
     """Say in words what an exception out of a check means.
 
-    The first hint goes with a wrong idea only: it says nothing to code that crashes or returns None.
+    The first hint goes with a wrong idea that has no diagnosis of its own (`meaning`): it would pull away
+    from one, and it says nothing to code that crashes or returns None.
     """
     learners = answers.line_of(error)
     if isinstance(error, ExpectationFailed):
@@ -76,7 +77,7 @@ def _judge(error: BaseException, check: Check, answers: Answers) -> dict[str, An
             "message": error.message,
             "code": error.code,
             "meaning": error.meaning,
-            "hint": "" if error.code in GENERAL else check.hints[0],
+            "hint": "" if error.meaning or error.code in GENERAL else check.hints[0],
         }
     if isinstance(error, Inconclusive):
         if not check.measured:
@@ -145,4 +146,10 @@ def _crash(error: BaseException, learners: Line | None) -> dict[str, str]:
             "code": "endless-recursion",
             "meaning": "a recursion needs a case that does not call itself",
         }
-    return {"message": f"{in_words(error)}{where}", "code": "crashed"}
+    found = {"message": f"{in_words(error)}{where}", "code": "crashed"}
+    if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
+        found["meaning"] = (
+            "a restart of the kernel forgets all names: if a cell above imports or defines this one, run the "
+            "cells above again"
+        )
+    return found

@@ -76,6 +76,23 @@ def lab(labs) -> Lab:
 
 
 @pytest.fixture
+def release(labs) -> Callable[[list[str]], None]:
+    """Put other cells into the lab's released notebook."""
+    return lambda cells: (labs / SLUG / "lab.ipynb").write_text(json.dumps(as_notebook(cells))) and None
+
+
+@pytest.fixture
+def solution(labs) -> Path:
+    """The solution beside the labs, as in a clone of the repository."""
+    notebook = as_notebook(["import math", "def weights(counts): ...", 'lab.check("weights")'])
+    notebook["cells"][1]["metadata"]["nbgrader"] = {"grade_id": "weights", "solution": True}
+    path = labs.parent / "solutions" / SLUG / "solution.ipynb"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(notebook))
+    return path
+
+
+@pytest.fixture
 def write_notebook(tmp_path) -> Callable[..., Path]:
     """Write a notebook of code cells as Colab saves it: metadata of its own, lines as a list."""
 

@@ -141,7 +141,7 @@ def test_start_takes_a_folder(run, tmp_path):
     assert (tmp_path / "elsewhere" / "03_demo.ipynb").exists()
 
 
-def test_start_all_copies_every_lab_and_opens_their_folder(run, tmp_path, monkeypatch):
+def test_start_all_copies_every_lab_and_opens_the_first_that_is_not_done(run, tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr(os, "execve", lambda *call: opened.append(call))
     monkeypatch.setattr(
@@ -152,9 +152,12 @@ def test_start_all_copies_every_lab_and_opens_their_folder(run, tmp_path, monkey
     assert (here / "my-labs" / "03_demo" / "03_demo.ipynb").is_file()
     ((_, command, environment),) = opened
     assert command[command.index("--notebook-dir") + 1] == str(here)
-    assert "--LabApp.default_url=/lab/tree/my-labs" in command
+    assert "--LabApp.default_url=/lab/tree/my-labs/03_demo/03_demo.ipynb" in command
     assert command[-1] == "--no-browser"
     assert "JUPYTER_CONFIG_PATH" in environment
+    Ledger().append("check", "03_demo", "weights", outcome="passed", points=3)
+    run("start", "all")
+    assert "--LabApp.default_url=/lab/tree/my-labs" in opened[-1][1]
 
 
 def test_jupyterlab_opens_on_the_notebook_itself_and_asks_nothing(tmp_path, monkeypatch):

@@ -23,6 +23,10 @@ def wrong(counts):
     return [1 / len(counts)] * len(counts)
 
 
+class Amount:
+    amount, currency, amount_usd = 95.0, "INR", 1.0
+
+
 def test_the_notebooks_own_names_are_the_answers(labs):
     namespace = {"weights": right}
     exec('from scalelab import Lab\nresult = Lab("03_demo").check("weights")', namespace)
@@ -34,7 +38,9 @@ def test_a_result_is_its_points_as_text_and_a_card_as_html(lab):
     result = lab.check("weights")
     assert repr(result) == "0"
     assert "equal" not in repr(result)
-    assert all(words in result._repr_html_() for words in ("failed · 0/2", "All alike.", "first hint"))
+    assert all(
+        words in result._repr_html_() for words in ("failed · 0/2", "All alike.", "Hints cost nothing")
+    )
     lab.namespace = {"weights": right}
     assert repr(lab.check("weights")) == "2"
 
@@ -66,7 +72,10 @@ def test_an_unknown_lab_or_task_is_answered_with_the_closest(lab):
         lab.check("wieghts")
     with pytest.raises(ConfigError, match="known: speed, weights"):
         lab.hint("zzz")
-    for odd in (right, ["weights"], None, 3):
+    for ask in (lab.check, lab.hint, lab.give_up, lab.solution):
+        with pytest.raises(ConfigError, match=r"which task.* has weights, speed"):
+            ask()
+    for odd in (right, ["weights"], 3):
         with pytest.raises(ConfigError, match=r"its name in quotes(.|\n)*known: weights, speed"):
             lab.check(odd)
 
@@ -140,7 +149,7 @@ def test_what_one_notebook_predicted_the_other_one_measures(lab):
     assert other.measure("ratio", lambda: 3.0).unit == "x"
     other.check("weights")
     assert lab.progress().text.startswith("[2/3 points]")
-    assert "first prediction stays" in other.predict("ratio", guess=9, low=8, high=10).text
+    assert "before that stays: 2 x" in other.predict("ratio", guess=9, low=8, high=10).text
 
 
 def test_a_question_of_the_ledger_that_somebody_edited_is_passed_over(lab):
@@ -150,12 +159,17 @@ def test_a_question_of_the_ledger_that_somebody_edited_is_passed_over(lab):
     )
 
 
-def test_the_first_prediction_stays_and_the_next_is_a_revision(lab):
-    lab.predict("ratio", guess=2, low=1, high=4)
-    assert "first prediction stays" in lab.predict("ratio", guess=9, low=8, high=10).text
-    lab.measure("ratio", lambda: 3.0)
+def test_the_last_prediction_before_the_measurement_counts_and_stays(lab):
+    lab.predict("ratio", guess=200, low=100, high=400)
+    assert "replaces it" in lab.predict("ratio").text
+    assert "replaces your prediction of 200" in lab.predict("ratio", guess=2, low=1, high=4).text
+    assert "You expected 2, between 1 and 4" in lab.measure("ratio", lambda: 3.0).card.text
+    assert "before that stays: 2, between 1 and 4" in lab.predict("ratio", guess=3, low=3, high=3).text
+    assert "replaces" not in lab.predict("ratio").text
+    assert "You expected 2, between 1 and 4" in lab.measure("ratio", lambda: 3.5).card.text
     (found,) = read_predictions(lab.ledger)
     assert (found.guess, found.measured, found.is_inside) == (2, 3.0, True)
+    assert [event.facts["guess"] for event in lab.ledger.read(kind="prediction")] == [200, 2, 3]
 
 
 def test_a_cell_that_runs_again_adds_nothing(lab):
@@ -219,27 +233,22 @@ def test_a_stub_inside_a_measurement_is_a_sentence(lab):
     assert not lab.measure("ratio", run)
 
 
-@pytest.mark.parametrize(
-    ("answer", "has_hint"),
-    [(wrong, True), (lambda counts: None, False), (lambda: 1, False), (lambda counts: counts[9], False)],
-    ids=["wrong", "none", "arity", "crash"],
-)
-def test_the_first_hint_is_for_a_wrong_idea_and_not_for_an_accident(lab, answer, has_hint):
-    lab.namespace = {"weights": answer}
-    shown = lab.check("weights")._repr_html_()
-    assert ("first hint" in shown) is has_hint
-    assert "hint, at no cost" in shown
-    assert lab.hint("weights").text.startswith(f"[hint {1 + has_hint} of 3]")
-
-
-def test_a_passed_card_says_what_is_next(lab):
+def test_a_passed_card_says_what_is_next(lab, release):
+    cells = ['lab.measure("ratio", run)', 'lab.explain(\n    "why", "")', "lab.cost(x)"]
+    release(cells)
     lab.namespace = {"weights": right, "noise": 0.1}
     assert "Next task: <code" in (shown := lab.check("weights")._repr_html_())
     assert "Be fast." in shown
-    assert lab.check("speed").then == "All tasks are done, 3 of 3 points. Next: Measure."
+    assert lab.check("speed").then == (
+        "All tasks are done, 3 of 3 points. Still open: measure `ratio`, explain `why`, cost."
+    )
     lab.predict("ratio", guess=2, low=1, high=4)
     lab.measure("ratio", lambda: 3.0)
-    assert lab.check("speed").then.endswith("Next: Explain, in your own words.")
+    lab.cost(Amount())
+    assert "All tasks are done.\nStill open: explain `why`." in lab.progress().text
+    lab.explain("why", "Because of the cache.")
+    assert "The lab is done" in lab.check("speed").then
+    assert "Still open" not in lab.progress().text
 
 
 def test_points_that_were_earned_stay_and_the_card_says_so(lab):
@@ -298,31 +307,6 @@ def test_identifiers_on_a_card_are_code(text, shown):
     assert cards.names_as_code(text) == shown
 
 
-def test_hints_come_one_by_one_and_a_failed_card_counts_as_the_first(lab):
-    assert "1. first hint" in lab.hint("weights").text
-    assert "2. second hint" in lab.hint("weights").text
-    lab.namespace = {"noise": -5.0}
-    lab.check("speed")
-    assert lab.hint("speed").text.startswith("[hint 2 of 3]")
-    assert all("[hint 3 of 3]" in lab.hint("weights").text for _ in range(3))
-
-
-def test_the_solution_waits_for_passing_or_giving_up(lab, labs):
-    (labs / "03_demo" / ".solutions").write_text('{"weights": "def weights(counts): ..."}')
-    assert "[not yet]" in lab.solution("weights").text
-    for _ in range(2):
-        told = lab.give_up("weights").text
-        assert "You may still pass it" in told
-        assert "def weights" in told
-    assert "still pass" not in (told := lab.solution("weights").text)
-    assert "def weights" in told
-    assert [event.name for event in lab.ledger.read(kind="gave-up")] == ["weights"]
-
-
-def test_a_copy_without_solutions_says_so(lab):
-    assert "without solutions" in lab.give_up("weights").text
-
-
 def test_strict_raises_for_what_is_not_passed_but_not_for_noise(lab, monkeypatch):
     monkeypatch.setenv("SCALELAB_STRICT", "1")
     with pytest.raises(CheckNotPassed, match="not attempted"):
@@ -353,9 +337,6 @@ def test_progress_shows_every_task_and_what_is_next(lab):
 
 
 def test_money_is_shown_in_both_currencies(lab):
-    class Amount:
-        amount, currency, amount_usd = 95.0, "INR", 1.0
-
     assert "₹95.00 = $1.00" in lab.cost(Amount()).text
     for nothing in ((), (3.0,)):
         with pytest.raises(ConfigError):

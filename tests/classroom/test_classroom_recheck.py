@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 RIGHT = "def weights(counts):\n    return [n / sum(counts) for n in counts]"
 WRONG = "def weights(counts):\n    return [1 / 3] * 3"
-CHECK = 'lab.check("weights")'
+CHECK = "lab.check('weights')"
 
 
 @pytest.fixture
@@ -37,14 +37,24 @@ def test_cells_and_magics_run_in_order_and_missing_check_cells_are_run_at_the_en
 def test_a_cell_that_raises_is_said_and_the_next_ones_run(write_notebook, verdicts):
     outcomes, report = verdicts(write_notebook("1 / 0", "x = = 3", RIGHT, CHECK))
     assert outcomes["weights"] == "passed"
-    assert report.notes[0] == "cell 2: ZeroDivisionError: division by zero"
-    assert report.notes[1].startswith("cell 3: SyntaxError: invalid syntax")
+    assert report.notes[0] == "cell 2 (`1 / 0`): ZeroDivisionError: division by zero"
+    assert report.notes[1].startswith("cell 3 (`x = = 3`): SyntaxError: invalid syntax")
+
+
+def test_the_verdict_of_a_task_whose_cell_is_no_python_is_that_error(write_notebook, verdicts):
+    broken = "def weights(counts):\n    total = sum(counts)\n    return [n / total for n in counts"
+    outcomes, report = verdicts(write_notebook(broken, CHECK, "noise = 0.1"))
+    assert outcomes == {"weights": "crashed", "speed": "passed"}
+    result = report.results[0]
+    assert result.message.startswith("your cell that begins with `def weights(counts):` did not run: Syntax")
+    assert "in line 3, `return [n / total for n in counts`: " in result.message
+    assert result.code == "cell-ended"  # as the grader says it
 
 
 def test_a_cell_that_never_ends_is_stopped_and_the_next_ones_run(write_notebook, verdicts):
     outcomes, report = verdicts(write_notebook("while True: 0", RIGHT, CHECK), cell_limit_s=0.5)
     assert outcomes["weights"] == "passed"
-    assert report.notes == ("cell 2: did not end in 0.5 s",)
+    assert report.notes == ("cell 2 (`while True: 0`): did not end in 0.5 s",)
 
 
 def test_a_cell_that_cannot_be_stopped_ends_with_its_process(write_notebook, verdicts):
@@ -53,7 +63,7 @@ def test_a_cell_that_cannot_be_stopped_ends_with_its_process(write_notebook, ver
         write_notebook("noise = 0.1", 'lab.check("speed")', stubborn, CHECK), timeout_s=5
     )
     assert outcomes == {"weights": "crashed", "speed": "passed"}
-    assert report.results[0].message == "the notebook did not end in 5.00 s, in cell 4"
+    assert report.results[0].message == "the notebook did not end in 5.00 s, in cell 4 (`while True:`)"
 
 
 @pytest.mark.parametrize("end", ["import os; os._exit(0)", "import os; os.kill(os.getpid(), 9)"])
@@ -83,7 +93,7 @@ def test_a_notebook_of_another_lab_is_refused(write_notebook, verdicts):
 def test_a_notebook_without_its_first_cell_is_still_checked(write_notebook, verdicts):
     outcomes, report = verdicts(write_notebook(RIGHT, CHECK, head="import math"))
     assert outcomes["weights"] == "passed"
-    assert report.notes == ("cell 3: NameError: name 'lab' is not defined",)
+    assert report.notes == ("cell 3 (`lab.check('weights')`): NameError: name 'lab' is not defined",)
 
 
 def test_strict_does_not_change_what_the_terminal_says(write_notebook, verdicts, monkeypatch):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
+from html import unescape
 
 import pytest
 
+from scalelab.classroom import Ledger
 from scalelab.classroom.calibration import calibration_html, calibration_line
 from scalelab.classroom.predictions import Prediction
 from scalelab.classroom.widgets import can_show_widgets, positions, prediction_form
@@ -79,16 +82,22 @@ def test_intervals_that_hold_too_little_are_too_narrow():
 def test_the_plot_has_a_mark_for_every_measured_prediction_with_words_and_data():
     many = [prediction(1.0), prediction(99.0), prediction(-99.0), prediction(1.0, 1.0, 1.0), prediction(None)]
     html = calibration_html(many)
-    assert html.count("<circle") == 2
-    assert html.count("<path") == 2
-    assert "role='img'" in html
+    picture = picture_of(html)
+    assert picture.count("<circle") == 2
+    assert picture.count("<path") == 2
+    assert "<img alt='2 of 4 measurements" in html
     assert html.count("<tr") == 6
-    edges = sorted(float(x) for x in re.findall(r"d='M([\d.]+)", html))
+    edges = sorted(float(x) for x in re.findall(r"d='M([\d.]+)", picture))
     assert edges == [16, 384]
 
 
 def test_names_in_the_plot_are_no_markup():
-    assert "<b>" not in calibration_html([prediction(1.0, name="<b>'\"")])
+    html = calibration_html([prediction(1.0, name="<b>'\"")])
+    assert "<b>" not in html + picture_of(html)
+
+
+def picture_of(html):
+    return b64decode(re.search(r"src='data:image/svg\+xml;base64,([^']+)'", html).group(1)).decode()
 
 
 CELLS = (
@@ -126,3 +135,32 @@ def test_in_a_kernel_every_card_shows_once_and_an_error_is_two_lines(write_noteb
 
 def badge_of(output):
     return re.search(r"aria-label='([^']+)'", output["data"]["text/html"]).group(1)
+
+
+STALE = (
+    "def weights(counts): return [1 / 3] * 3",
+    "def weights(counts):\n    return counts +",
+    'lab.check("weights")',
+    "def weights(counts): return [n / sum(counts) for n in counts]",
+    'lab.check("weights")',
+    "lab.measure('r', lambda: 1 / 0)",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of jupyter_client
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_in_a_kernel_a_cell_that_did_not_run_is_said_until_it_runs(write_notebook, labs):
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    Ledger().append("prediction", "03_demo", "r", guess=2, low=1, high=4)
+    document = nbformat.read(write_notebook(*STALE), as_version=4)
+    nbclient.NotebookClient(document, timeout=60, kernel_name="python3", allow_errors=True).execute()
+    outputs = [cell["outputs"] for cell in document["cells"]][1:]
+    old, new = (unescape(outputs[at][0]["data"]["text/html"]) for at in (2, 4))
+    assert "failed" in old
+    assert "did not run: SyntaxError in line 2" in old
+    assert "passed" in new
+    assert "did not run" not in new
+    interrupted, error = outputs[-1]
+    assert badge_of(interrupted) == "not measured"  # in the place of the moving bar
+    assert error["ename"] == "ZeroDivisionError"

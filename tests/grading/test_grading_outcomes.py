@@ -131,7 +131,7 @@ def test_a_wrong_answer_fails_with_its_code_and_what_came_back(source):
     assert (result.outcome, result.points, result.code) == (Outcome.FAILED, 0, code), str(result)
     assert message in result.message
     assert "Error" not in result.message
-    assert result.hint == ("" if code in GENERAL else "first hint")
+    assert result.hint == ("" if result.meaning or code in GENERAL else "first hint")
 
 
 @pytest.mark.parametrize("source", CRASHED)
@@ -142,6 +142,15 @@ def test_code_that_breaks_is_crashed_with_its_own_line(source):
     assert (result.outcome, result.points, result.code) == (Outcome.CRASHED, 0, code), str(result)
     assert all(part in result.message for part in parts), result.message
     assert result.hint == ""
+
+
+def test_a_name_that_a_restart_may_have_lost_says_what_to_run_again():
+    result = attempt(weights_follow_tokens, "def weights(counts): return np.ones(3)")
+    assert "name 'np' is not defined" in result.message
+    assert "run the cells above again" in result.meaning
+    local = attempt(weights_follow_tokens, "def weights(counts):\n    a = b\n    b = 1")
+    assert "UnboundLocalError" in local.message
+    assert local.meaning == ""
 
 
 def test_the_limit_holds_in_a_thread_without_signals():
@@ -261,4 +270,7 @@ def test_equal_seeds_draw_equal_inputs_and_fresh_ones_differ():
 def test_the_sentence_holds_points_message_meaning_and_hint():
     text = str(attempt(weights_follow_tokens, "def weights(counts): return [1/3] * 3", seed=1))
     assert text.startswith("weights: failed (0/2)  weights[0] is 0.333333")
-    assert text.endswith("(mean)  hint: first hint")
+    assert text.endswith("(mean)")
+    assert str(replace(attempt(weights_follow_tokens, "weights = 3"), hint="first hint")).endswith(
+        "  hint: first hint"
+    )
