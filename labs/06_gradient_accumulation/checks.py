@@ -256,7 +256,7 @@ def bytes_for_backward(answers: Answers) -> None:
             ),
             "counts-twice": ([wanted + repeated], "what one layer gives and the next reads is one tensor"),
             "whole-storage": ([wanted + 4 * n * wide * size], "a slice counts with its own bytes alone"),
-            "every-output": ([n * (3 * narrow + 2 * out) * size], "not all outputs are kept, and the input is"),
+            "every-output": ([n * (3 * narrow + 2 * out) * size], "not all outputs are kept; the input is"),
         }  # fmt: skip
         for code, (numbers, meaning) in mistaken.items():
             expect(found == wanted or found not in numbers, told, code=code, meaning=meaning)

@@ -12,6 +12,7 @@ __all__ = [
     "Prediction",
     "find_lab",
     "list_labs",
+    "when_ready",
 ]
 
 __getattr__ = export(
@@ -22,5 +23,6 @@ __getattr__ = export(
         "ledger": ["Ledger"],
         "measuring": ["Measurement", "NotMeasured"],
         "predictions": ["Prediction"],
+        "ready": ["when_ready"],
     },
 )

@@ -11,6 +11,10 @@ from scalelab.core.errors import ConfigError
 from scalelab.core.stats import Verdict
 
 
+class MissingMeasurement(ConfigError):
+    """Something needs a measurement that was refused."""
+
+
 class NotMeasured:
     """Stands for a measurement that was refused: false, and a sentence for whoever asks for its value."""
 
@@ -23,7 +27,7 @@ class NotMeasured:
     def __getattr__(self, field: str) -> Any:
         if field.startswith("_"):  # what a notebook asks of every object
             raise AttributeError(field)
-        raise ConfigError(
+        raise MissingMeasurement(
             f"{self._name!r} was not measured, so it has no {field}",
             hint=f"run the cells with lab.predict({self._name!r}, ...) and lab.measure above first",
         )

@@ -27,7 +27,7 @@ import time
 
 import numpy as np
 
-from scalelab.classroom import Measurement
+from scalelab.classroom import Measurement, when_ready
 from scalelab.classroom.figures import plot_bars
 from scalelab.core.machine import usable_cores
 from scalelab.core.processes import start, stop_tree
@@ -247,7 +247,9 @@ def median_ratio(race, growth=0.02, pairs=20):
     return statistics.median(b / a for a, b in zip(seconds_a, seconds_b, strict=True))
 
 
-f"one function against itself, on the hot laptop: B / A = {median_ratio(colleagues_race):.2f}"
+with when_ready():
+    ratio = median_ratio(colleagues_race)
+    print(f"one function against itself, on the hot laptop: B / A = {ratio:.2f}")
 
 # %% [markdown]
 # Find the cause, then mend the race. Two things need to change; the second one hides behind the first.
@@ -334,8 +336,13 @@ def describe(seconds):
     )
 
 
-for label, burners in (("as it is", 0), (f"beside {usable_cores()} burners", usable_cores())):
-    print(f"{label:>18}: {describe(with_burners(burners, lambda: time_calls(prepare, 1000)))}")
+with when_ready():
+    for label, burners in (
+        ("as it is", 0),
+        (f"beside {usable_cores()} burners", usable_cores()),
+    ):
+        seconds = with_burners(burners, lambda: time_calls(prepare, 1000))
+        print(f"{label:>18}: {describe(seconds)}")
 
 # %% [markdown]
 # Now 100 A/A tests for each number of runs, with two rules: the usual one, and yours. Both see the same
@@ -428,35 +435,40 @@ measured
 #    $\pm 2\sqrt{c\,(1 - c/100)}$ (a binomial count, two standard deviations). And coins know nothing of
 #    each other; do pairs that run a millisecond apart?
 
+
 # %%
-median_s = statistics.median(pooled)
-low_quartile, high_quartile = np.percentile(pooled, [25, 75])
-quartile_gap = (high_quartile - low_quartile) / median_s
-usual_spread = quartile_gap / 1.349  # 1.349 sigma lie between a bell curve's quartiles
-
-
 def coins(n):
     """Return how many false alarms in 100 the interval rule allows itself with n pairs."""
     below = [200 * sum(math.comb(n, i) for i in range(k)) / 2**n for k in range(1, n)]
     return max((share for share in below if share <= 5), default=0.0)
 
 
-print(
-    f"usual spread of a call: {usual_spread:.1%}; "
-    f"slowest call: {max(pooled) / median_s:.0f} medians"
-)
-print("runs | mean rule  bell curve  one bad call  residual | interval rule  coins, scatter")
-for row in measured.table:
-    n = row["runs"]
-    bell = 200 * (1 - statistics.NormalDist().cdf(0.05 / (usual_spread * math.sqrt(2 / n))))
-    bad = float(np.mean(np.array(pooled) > median_s * (1 + 0.05 * n)))
-    one_bad = 100 * (1 - (1 - bad) ** (2 * n))
-    promised, found = coins(n), row["mean rule"]
-    scatter = 2 * math.sqrt(promised * (1 - promised / 100))
+with when_ready():
+    rows = measured.table
+    median_s = statistics.median(pooled)
+    low_quartile, high_quartile = np.percentile(pooled, [25, 75])
+    quartile_gap = (high_quartile - low_quartile) / median_s
+    usual_spread = quartile_gap / 1.349  # 1.349 sigma lie between a bell curve's quartiles
     print(
-        f"{n:4} | {found:9} {bell:11.1f} {one_bad:13.1f} {found - one_bad:+9.1f} | "
-        f"{row['interval rule']:13} {promised:5.1f} ± {scatter:.1f}"
+        f"usual spread of a call: {usual_spread:.1%}; "
+        f"slowest call: {max(pooled) / median_s:.0f} medians"
     )
+    print(
+        "runs | mean rule  bell curve  one bad call  residual | interval rule  coins, scatter"
+    )
+    for row in rows:
+        n = row["runs"]
+        bell = 200 * (
+            1 - statistics.NormalDist().cdf(0.05 / (usual_spread * math.sqrt(2 / n)))
+        )
+        bad = float(np.mean(np.array(pooled) > median_s * (1 + 0.05 * n)))
+        one_bad = 100 * (1 - (1 - bad) ** (2 * n))
+        promised, found = coins(n), row["mean rule"]
+        scatter = 2 * math.sqrt(promised * (1 - promised / 100))
+        print(
+            f"{n:4} | {found:9} {bell:11.1f} {one_bad:13.1f} {found - one_bad:+9.1f} | "
+            f"{row['interval rule']:13} {promised:5.1f} ± {scatter:.1f}"
+        )
 
 # %% [markdown]
 # The *residual* is what the second model leaves over. Write down, in your words:
@@ -505,12 +517,13 @@ lab.explain(
 # %%
 from scalelab.cost import cost_of_training, cost_per_million
 
-prepare_median, prepare_low, prepare_high = median_interval(time_calls(prepare, 200))
-for end, seconds in (("low", prepare_low), ("high", prepare_high)):
-    print(
-        f"a million calls, {end} end of the interval: "
-        f"{cost_per_million(1 / seconds, currency='INR')}"
-    )
+with when_ready():
+    _, prepare_low, prepare_high = median_interval(time_calls(prepare, 200))
+    for end, seconds in (("low", prepare_low), ("high", prepare_high)):
+        print(
+            f"a million calls, {end} end of the interval: "
+            f"{cost_per_million(1 / seconds, currency='INR')}"
+        )
 lab.cost(cost_of_training(time.perf_counter() - lab_began, currency="INR"))
 
 # %% [markdown]

@@ -30,13 +30,13 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from scalelab.classroom import Measurement
+from scalelab.classroom import Measurement, when_ready
 from scalelab.classroom.figures import plot_lines
 from scalelab.core.stats import compare_paired
 from scalelab.core.units import format_bytes
 from scalelab.data import compose_pins
 from scalelab.models import PinReader
-from scalelab.train import IGNORE, accumulate_step
+from scalelab.train import IGNORE
 
 torch.set_num_threads(
     1
@@ -205,7 +205,7 @@ lab.check("step")
 # ```
 #
 # Count honestly: weights are there anyway; a tensor that is kept twice exists once (same `data_ptr()`); a
-# slice of a large tensor is as large as the slice.
+# slice of a large tensor counts with its own bytes only.
 
 
 # %% task="bytes"
@@ -359,6 +359,8 @@ lab.check("epoch")
 # `accumulate`, and "divided by the number of steps". Each on five fresh batches.
 
 # %%
+from scalelab.train import accumulate_step
+
 torch.manual_seed(0)
 reader = PinReader(width=256).train()
 optimizer = torch.optim.AdamW(reader.parameters(), lr=1e-3)
@@ -455,31 +457,32 @@ inked = batch_128.unsqueeze(1).float() / 255
 stem, head = reader.stem, reader.head
 # each block: a convolution or a dense layer, and what follows it
 blocks = [stem[:3], stem[3:6], stem[6:], head[:4], head[4:7], head[7:]]
-doors = []
-handles = [
-    block.register_forward_pre_hook(lambda block, given: doors.append(given[0]))
-    for block in blocks
-]
-run_checkpointed(blocks, inked)
-for handle in handles:
-    handle.remove()
-kept_at_doors = sum(x.numel() * x.element_size() for x in doors)
-
-for bite in (128, 32, 8):
-    print(
-        f"bites of {bite:3}: "
-        f"{format_bytes(saved_bytes(reader, batch_128[:bite])):>9} kept for backward"
-    )
-print(f"128, checkpointed: {format_bytes(kept_at_doors):>9} kept, the rest is computed again")
-
-
 plain = nn.Sequential(*blocks)
-again = compare_paired(
-    lambda: run_checkpointed(blocks, inked).square().mean().backward(),
-    lambda: plain(inked).square().mean().backward(),
-    pairs=7,
-)
-print(f"time with checkpoints / without: {again.ratio} (median and interval of 7 pairs)")
+doors = []
+
+with when_ready():
+    for bite in (128, 32, 8):
+        kept = format_bytes(saved_bytes(reader, batch_128[:bite]))
+        print(f"bites of {bite:3}: {kept:>9} kept for backward")
+    handles = [
+        block.register_forward_pre_hook(lambda block, given: doors.append(given[0]))
+        for block in blocks
+    ]
+    try:
+        run_checkpointed(blocks, inked)
+    finally:
+        for handle in handles:
+            handle.remove()
+    kept_at_doors = sum(x.numel() * x.element_size() for x in doors)
+    again = compare_paired(
+        lambda: run_checkpointed(blocks, inked).square().mean().backward(),
+        lambda: plain(inked).square().mean().backward(),
+        pairs=7,
+    )
+    kept = format_bytes(kept_at_doors)
+    print(f"128, checkpointed: {kept:>9} kept, the rest is computed again")
+    print(f"time with checkpoints / without: {again.ratio} (median and interval of 7 pairs)")
+    print("a model of it: 4/3 = 1.33 (forward, forward again, backward = 2 forwards)")
 
 # %% [markdown]
 # ## Explain
@@ -494,26 +497,22 @@ print(f"time with checkpoints / without: {again.ratio} (median and interval of 7
 # the gradient alone.
 
 # %%
-print("last | model, %  measured, %  residual, points")
-for row in measured.table:
-    last = row["last micro-batch"]
-    sizes = (32, 32, last)
-    spread = sum((1 / 3 - size / sum(sizes)) ** 2 / size for size in sizes)
-    noise = sorted(noise_of[last, seed] / truth_of[last, seed] for seed in range(BATCHES))[
-        BATCHES // 2
-    ]
-    model_percent = 100 * (noise * spread) ** 0.5
-    by_steps = row["by steps, %"]
-    print(
-        f"{last:4} | {model_percent:8.1f} {by_steps:12.1f} {by_steps - model_percent:+17.1f}"
-    )
+with when_ready():
+    rows = measured.table
+    print("last | model, %  measured, %  residual, points")
+    for row in rows:
+        last = row["last micro-batch"]
+        sizes = (32, 32, last)
+        spread = sum((1 / 3 - size / sum(sizes)) ** 2 / size for size in sizes)
+        noises = sorted(noise_of[last, seed] / truth_of[last, seed] for seed in range(BATCHES))
+        noise = noises[BATCHES // 2]
+        expected, found = 100 * (noise * spread) ** 0.5, row["by steps, %"]
+        print(f"{last:4} | {expected:8.1f} {found:12.1f} {found - expected:+17.1f}")
 
-noise_only = 100 * (70 * sum((1 / 3 - n / 70) ** 2 / n for n in (32, 32, 6))) ** 0.5
-print(f"\n32 + 32 + 6 in the limit where a gradient is nothing but noise: {noise_only:.0f} %")
-print(
-    "checkpointing: model 4/3 = 1.33 (forward, forward again, backward = 2 forwards), "
-    f"measured {again.ratio}"
-)
+    noise_only = 100 * (70 * sum((1 / 3 - n / 70) ** 2 / n for n in (32, 32, 6))) ** 0.5
+    print(
+        f"\n32 + 32 + 6 in the limit where a gradient is nothing but noise: {noise_only:.0f} %"
+    )
 
 # %% [markdown]
 # Account for what the models leave over:
@@ -557,13 +556,13 @@ from scalelab.core.stats import estimate_median, measure
 from scalelab.cost import cost_of_training
 
 bites = cut(images, labels, [32, 32, 6])
-step_s = estimate_median(
-    measure(lambda: accumulated_step(reader, optimizer, bites, 1.0), min_iterations=8)
-)
-print(
-    f"one step: {step_s.median * 1e3:.0f} [{step_s.low * 1e3:.0f}, {step_s.high * 1e3:.0f}] ms"
-)
-lab.cost(cost_of_training(10_000 * step_s.median, currency="INR"), what="ten thousand steps")
+with when_ready():
+    step_s = estimate_median(
+        measure(lambda: accumulated_step(reader, optimizer, bites, 1.0), min_iterations=8)
+    )
+    low_s, middle_s, high_s = step_s.low, step_s.median, step_s.high
+    print(f"one step: {middle_s * 1e3:.0f} [{low_s * 1e3:.0f}, {high_s * 1e3:.0f}] ms")
+    lab.cost(cost_of_training(10_000 * middle_s, currency="INR"), what="ten thousand steps")
 
 # %% [markdown]
 # **Take with you:** sum the losses, divide by all targets, clear once, clip once, step once, and do not
