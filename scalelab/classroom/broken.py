@@ -43,7 +43,7 @@ def stale_note(answers: Answers) -> str:
     """Return a sentence if the answer that was judged last is older than its cell, else nothing."""
     about = _ABOUT.match(answers.last[0]) if answers.last else None
     told = _known(answers.namespace).get(about.group(1)) if about else None
-    return f"This is about the version of `{about.group(1)}` before: {told}." if about and told else ""
+    return f"This judges the earlier version of `{about.group(1)}`: {told}." if about and told else ""
 
 
 def _known(namespace: Mapping[str, Any]) -> dict[str, str]:
@@ -63,8 +63,6 @@ def _note(found: dict[str, str], result: Any) -> None:
 def _sentence(source: str, error: SyntaxError) -> str:
     lines, number = source.splitlines(), error.lineno or 1
     text = lines[number - 1].strip() if number <= len(lines) else ""
+    kind = "IndentationError" if isinstance(error, IndentationError) else "SyntaxError"
     at = f"line {number}" + (f", `{text}`" if text else "")
-    return (
-        f"your cell that begins with `{first_line(source)}` did not run: "
-        f"{type(error).__name__} in {at}: {error.msg}"
-    )
+    return f"your cell that begins with `{first_line(source)}` did not run: {kind} in {at}: {error.msg}"

@@ -32,8 +32,8 @@ _BADGE = (
     "font-weight:600;font-size:12px;white-space:nowrap"
 )
 _PRE = (
-    "margin:.3em 0;padding:.4em .6em;white-space:pre-wrap;overflow-wrap:anywhere;border-radius:4px;"
-    "background:rgba(127,127,127,.14);color:inherit;font-family:var(--jp-code-font-family,monospace);"
+    "margin:.3em 0;padding:.4em .6em;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;"
+    "border-radius:4px;background:rgba(127,127,127,.14);color:inherit;font-family:var(--jp-code-font-family,monospace);"
     "font-size:13px"
 )
 FAINT = "opacity:.75;font-size:12px"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from scalelab.classroom import cards
 from scalelab.classroom.catalog import LabInfo
 from scalelab.classroom.ledger import Ledger
 from scalelab.classroom.notebooks import read_notebook
 from scalelab.core.errors import DataError
 from scalelab.grading.checks import Check, Outcome
+
+_MARKER = re.compile(r"^[ \t]*### (?:BEGIN|END) SOLUTION[ \t]*(?:\n|\Z)", re.MULTILINE)
 
 
 def seen(ledger: Ledger, lab: str, name: str) -> int:
@@ -62,4 +66,5 @@ def _read_solution(info: LabInfo, name: str) -> str:
         cells = read_notebook(path).cells
     except DataError:
         return ""
-    return "\n\n".join(cell.source for cell in cells if cell.task == name)
+    source = "\n\n".join(cell.source for cell in cells if cell.task == name)
+    return _MARKER.sub("", source).strip("\n")

@@ -84,7 +84,13 @@ def release(labs) -> Callable[[list[str]], None]:
 @pytest.fixture
 def solution(labs) -> Path:
     """The solution beside the labs, as in a clone of the repository."""
-    notebook = as_notebook(["import math", "def weights(counts): ...", 'lab.check("weights")'])
+    notebook = as_notebook(
+        [
+            "import math",
+            "def weights(counts):\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION",
+            'lab.check("weights")',
+        ]
+    )
     notebook["cells"][1]["metadata"]["nbgrader"] = {"grade_id": "weights", "solution": True}
     path = labs.parent / "solutions" / SLUG / "solution.ipynb"
     path.parent.mkdir(parents=True)

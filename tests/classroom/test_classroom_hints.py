@@ -54,7 +54,7 @@ def test_the_solution_waits_for_passing_or_giving_up(lab, solution):
         assert "You may still pass it" in told
         assert "def weights" in told
     assert "still pass" not in (told := lab.solution("weights").text)
-    assert "def weights" in told
+    assert told.endswith("\ndef weights(counts):\n    return 1")
     assert [event.name for event in lab.ledger.read(kind="gave-up")] == ["weights"]
 
 
