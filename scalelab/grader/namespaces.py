@@ -36,7 +36,17 @@ _SYSTEM = (
     "/nix/store",
     "/sys/devices/system",
 )
-_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "mime.types", "fonts")
+_PYTHONS = ("python3", f"python3.{sys.version_info.minor}")  # Debian's sitecustomize.py lies there
+_ETC = (
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "alternatives",
+    "localtime",
+    "mime.types",
+    "fonts",
+    *_PYTHONS,
+)
 _SPACES = kernel.NEWNS | kernel.NEWNET | kernel.NEWIPC | kernel.NEWUTS
 _TERMINALS = 16
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
