@@ -54,8 +54,8 @@ def test_what_the_set_up_cells_made_is_there(warm):
         ("lock.acquire()", "result = lock.acquire(timeout=5)", True),
         ("open('data.txt', 'w').write('changed')", "result = open('data.txt').read()", "from the set-up"),
         (
-            "open('left', 'w'); open('/tmp/left', 'w')",
-            "import os; result = os.listdir() + os.listdir('/tmp')",
+            "import tempfile; open('left', 'w'); open(tempfile.gettempdir() + '/left', 'w')",
+            "import os, tempfile; result = os.listdir() + os.listdir(tempfile.gettempdir())",
             ["data.txt"],
         ),
         ("open('/dev/shm/left', 'w').write('x')", "import os; result = os.listdir('/dev/shm')", []),
