@@ -27,8 +27,9 @@ from scalelab.compress.shrink import DistillConfig, LadderConfig, climb_ladder, 
 from scalelab.compress.shrink.ladder import each_seed
 from scalelab.core.records import metric
 from scalelab.core.stats import Estimate, Verdict, judge
-from scalelab.data import Augmentation, compose_pins
+from scalelab.data import compose_pins
 from scalelab.models import load_reader
+from scalelab.train.loop import HARDER
 
 folder = artifacts_folder(artifacts)
 reader = need_artifact(folder, "reader.safetensors", made_by="road_prototype.ipynb")
@@ -40,7 +41,6 @@ teacher = load_reader(reader)
 # More distorted than the test, since 3,500 digits must stand for all handwriting.
 
 # %%
-HARDER = Augmentation(thicker=0.8, slant=0.4, scale=0.18, shift=2.5)
 taught = prepare_lessons(teacher, lessons, seed=77, augmentation=HARDER)
 
 # %% [markdown]

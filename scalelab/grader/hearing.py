@@ -41,7 +41,12 @@ _GRACE_S = 2.0
 """for a learner process that stops a cell itself, before the judge does"""
 _UNDEFINED = re.compile(r"NameError: name '(\w+)' is not defined")
 _NOTE = re.compile(r"cell \d+: ")
-_ENDINGS = {"memory": "took more memory than is allowed", "time": "took too long", "killed": "took too long"}
+_ENDINGS = {
+    "memory": "took more memory than is allowed",
+    "processes": "started more processes than are allowed",
+    "time": "took too long",
+    "killed": "took too long",
+}
 
 
 class TimedOut(Exception):
