@@ -103,7 +103,7 @@ def run_grading(
     make_folder(out)
     with hold_lock(out / ".lock", doing=f"grading {lab.slug}"):
         found = discover(submissions, pattern=pattern, lab=lab.slug, skip=out)
-        found = [replace(each, student=(names or {}).get(each.student, each.student)) for each in found]
+        found = _under_their_ids(found, names or {})
         chosen = [each for each in found if not only or each.student in only]
         for name in set(only) - {each.student for each in found}:
             hint = did_you_mean(name, [each.student for each in found])
@@ -120,6 +120,14 @@ def run_grading(
             run = _Run(lab, plan, known, *opened, on_progress)
             run.finished.gone = len(known.students - {each.student for each in found})
             return run.grade(chosen, due=due, again=bool(only))
+
+
+def _under_their_ids(found: Sequence[Submission], names: Mapping[str, str]) -> list[Submission]:
+    """Rename the students; where two would become one, each keeps their name, and so their row."""
+    wanted = Counter(names.get(each.student, each.student) for each in found)
+    own = {each.student for each in found}
+    ids = {name: new for name, new in names.items() if wanted[new] == 1 and new not in own}
+    return [replace(each, student=ids.get(each.student, each.student)) for each in found]
 
 
 class _Run:

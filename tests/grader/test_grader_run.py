@@ -195,6 +195,14 @@ def test_a_broken_lab_ends_the_run_with_its_reason(lab, tmp_path):
     assert "nothing_of_that_name" in found.output
 
 
+def test_two_files_that_the_names_give_to_one_student_keep_a_row_each(lab, tmp_path):
+    folder = light.fill_class(tmp_path / "class", 3)
+    names = {"student000": "mira", "student001": "mira", "student002": "ravi"}
+    run_grading(lab, folder, tmp_path / "out", names=names)
+    students = {grade.student for grade in read_grades(tmp_path / "out" / "results.jsonl")}
+    assert students == {"student000", "student001", "ravi"}
+
+
 def test_no_process_is_left_after_a_run(lab, tmp_path):
     before = set(psutil.Process().children(recursive=True))  # other tests' libraries keep helpers
     run_grading(lab, light.fill_class(tmp_path / "class", 3), tmp_path / "out", jobs=2)
