@@ -17,6 +17,7 @@ __all__ = [
     "parallel_step",
     "plan_buckets",
     "ring_all_reduce",
+    "run_in_memory",
     "run_in_threads",
 ]
 
@@ -26,6 +27,7 @@ __getattr__ = export(
         "buckets": ["BucketedModel", "plan_buckets"],
         "exchange": ["TopK", "ddp_hook"],
         "link": ["InjectedWire", "Link", "fit_link"],
+        "memory": ["run_in_memory"],
         "ring": ["ring_all_reduce"],
         "sampler": ["ShardedSampler"],
         "step": ["parallel_step"],
