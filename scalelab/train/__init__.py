@@ -1,7 +1,8 @@
 """Training: a plain loop, accumulation, and ranks that share the work.
 
-`data_parallel`, `parallel` (one model over several ranks) and `elastic` (checkpoints, restarts) are packages
-with names of their own. Each name is loaded when it is first used (torch takes seconds to import).
+`data_parallel`, `parallel` (one model over several ranks), `elastic` (checkpoints, restarts) and `frameworks`
+(what a loop costs) are packages with names of their own. Each name is loaded when it is first used (torch
+takes seconds to import).
 """
 
 from scalelab.core.lazy import export
@@ -9,17 +10,16 @@ from scalelab.core.lazy import export
 __all__ = [
     "IGNORE",
     "DdpConfig",
-    "FrameworksConfig",
     "StepReport",
     "TrainConfig",
     "accumulate_gradients",
     "accumulate_step",
-    "compare_frameworks",
     "measure_accumulation",
     "predict",
     "run_ddp",
     "run_ranks",
     "train_reader",
+    "trained_reader",
 ]
 
 __getattr__ = export(
@@ -28,9 +28,9 @@ __getattr__ = export(
         "accumulate": ["IGNORE", "StepReport", "accumulate_gradients", "accumulate_step"],
         "accumulation_report": ["measure_accumulation"],
         "ddp": ["DdpConfig", "run_ddp"],
-        "frameworks": ["FrameworksConfig", "compare_frameworks"],
         "launch": ["run_ranks"],
         "loop": ["TrainConfig", "predict", "train_reader"],
+        "shipped": ["trained_reader"],
     },
     extra="torch",
 )
