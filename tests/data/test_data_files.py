@@ -8,6 +8,7 @@ from scalelab.core.paths import shipped
 from scalelab.data import load_digits, load_pins, read_manifest, read_verified, verify_all
 
 NAMES = ("digits.npz", "pins.csv.xz", "reader.safetensors")
+LOADERS = [("digits.npz", load_digits), ("pins.csv.xz", load_pins)]
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_a_cut_file_is_refused_with_both_sizes(copied, name):
         read_verified(name)
 
 
-@pytest.mark.parametrize(("name", "load"), list(zip(NAMES, (load_digits, load_pins), strict=True)))
+@pytest.mark.parametrize(("name", "load"), LOADERS)
 def test_one_changed_bit_is_refused(copied, name, load):
     content = bytearray((copied / name).read_bytes())
     content[len(content) // 2] ^= 1

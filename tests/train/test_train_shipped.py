@@ -2,9 +2,7 @@
 
 import re
 
-import pytest
-
-torch = pytest.importorskip("torch")
+import torch
 
 from scalelab.data import compose_pins, read_manifest
 from scalelab.models import accuracy
