@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalelab.compress.drafts import drafted
-from scalelab.compress.runtimes import IMAGE_SHAPE, LOGITS_SHAPE, onnx_session, writable_path
+from scalelab.compress.drafts import drafted, writable_path
+from scalelab.compress.runtimes import IMAGE_SHAPE, LOGITS_SHAPE, onnx_session
 from scalelab.core.errors import ConfigError, DataError, RunFailed
 from scalelab.core.lazy import require
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from scalelab.compress.drafts import drafted
-from scalelab.compress.runtimes import check_images, onnx_session, writable_path
+from scalelab.compress.drafts import drafted, writable_path
+from scalelab.compress.runtimes import check_images, onnx_session
 from scalelab.core.errors import ConfigError, DataError, RunFailed, did_you_mean
 from scalelab.core.lazy import require
 

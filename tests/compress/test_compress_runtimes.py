@@ -23,7 +23,7 @@ def session(made, request):
 def test_a_session_says_what_it_is(session):
     assert isinstance(session, Session)
     assert session.bytes == session.path.stat().st_size
-    runtime = "torch" if session.path.suffix == ".safetensors" else "onnx"
+    runtime = "torch" if session.path.suffix == ".safetensors" else "onnxruntime"
     assert session.name == f"{runtime} {session.path.stem}"
 
 
