@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,17 +32,27 @@ class _CompiledSession(EagerSession):
 
     def __init__(self, path: Path, threads: int, say: Callable[[str], object]):
         super().__init__(path, threads)
-        say(
-            "torch.compile writes C++ and compiles it: up to a minute the first time, then it is in its cache"
-        )
+        say("torch.compile translates the model by a C++ compiler: up to a minute, and less from its cache")
         started = time.perf_counter()
-        self._run = self._torch.compile(self._run, dynamic=True)
         try:
-            for batch in (1, 2):  # two graphs: torch always makes one for a size of 1, and one for all others
-                self.predict(np.zeros((batch, *IMAGE_SHAPE), np.uint8))
+            self._run = self._compile(self._run)
         except Exception as error:  # dynamo wraps what its backends raise, by version
             raise _explained(error, path) from error
         self.compile_s = time.perf_counter() - started
+
+    def _compile(self, model: Any) -> Any:
+        """Return the model with two graphs compiled: one for a batch of 1, one for all other sizes."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, on importing its compiler
+            compiled = self._torch.compile(model)
+            for batch in (2, 1):
+                # made as in `predict`, outside of inference mode: another kind of tensor is compiled anew
+                images = self._torch.from_numpy(np.zeros((batch, *IMAGE_SHAPE), np.uint8))
+                if batch > 1:
+                    self._torch._dynamo.mark_dynamic(images, 0)  # rows and columns stay fixed: faster code
+                with self._torch.inference_mode():
+                    compiled(images)
+        return compiled
 
 
 def compiled_session(path: Path | str, threads: int = 1, *, say: Callable[[str], object] = print) -> Session:

@@ -16,7 +16,6 @@ from scalelab.compress.runtimes.face import (
     check_images,
     checked_threads,
     existing,
-    first_line,
     need_reader,
     no_logits,
 )
@@ -87,11 +86,13 @@ def read_graph(path: Path) -> Any:
             f"{path} has no weights: {path.with_suffix('.bin').name} is not beside it",
             hint="an OpenVINO model is two files; copy both",
         )
+    # asked by name: `Core.read_model` tries every format it knows, and some of them complain on stderr
+    kind, called = ("onnx", "an ONNX model") if path.suffix == ".onnx" else ("ir", "an OpenVINO model")
     try:
-        return openvino.Core().read_model(str(path))
+        frontend = openvino.frontend.FrontEndManager().load_by_framework(kind)
+        return frontend.convert(frontend.load(str(path)))
     except Exception as error:  # RuntimeError and others, by version
-        kind = "an ONNX model" if path.suffix == ".onnx" else "an OpenVINO model"
-        raise DataError(f"{path} is not {kind}: {_reason(error)}", hint="export it again") from None
+        raise DataError(f"{path} is not {called}: {_reason(error)}", hint="export it again") from None
 
 
 def start_graph(model: Any, path: Path, threads: int, device: str, precision: str) -> Any:
@@ -131,8 +132,10 @@ def bytes_of(path: Path) -> int:
 def _reason(error: Exception) -> str:
     """Return the line that says why; the first ones of OpenVINO name its own source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("Exception from", "Check "))]
-    return (kept or [first_line(error)])[0][:200]
+    kept = [
+        line for line in lines if not line.startswith(("Exception from", "Check ", "FrontEnd API failed"))
+    ]
+    return (kept or ["OpenVINO cannot read it"])[0][:200]
 
 
 def _ends(ends: Any) -> list[End]:
