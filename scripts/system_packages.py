@@ -20,13 +20,19 @@ WANTED = {
         "brew install --cask chromium",
         "winget install Google.Chrome",
     ),
+    "iproute2": (
+        ("tc",),
+        "only on Linux: a cable between network namespaces; the tests that lay one are skipped",
+        "only on Linux: a cable between network namespaces; the tests that lay one are skipped",
+    ),
 }
+PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])  # Debian's place for tc
 TRIES = 3
 
 
 def main() -> int:
     """Install what is missing; 0 if all is there afterwards, 1 if not."""
-    missing = [package for package, (programs, *_) in WANTED.items() if not any(map(shutil.which, programs))]
+    missing = [package for package, (programs, *_) in WANTED.items() if not any(map(find, programs))]
     if not missing:
         print(f"system packages: {' and '.join(WANTED)} are there")
         return 0
@@ -49,6 +55,11 @@ def main() -> int:
         f"error: apt could not install {', '.join(missing)}\nhint: see its lines above, then run this again"
     )
     return 1
+
+
+def find(program: str) -> "str | None":
+    """Return where a program lies, also where only root looks for it."""
+    return shutil.which(program, path=PATH)
 
 
 def root_prefix() -> "list | None":

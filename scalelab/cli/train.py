@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from scalelab.cli.train_ranks import ddp, link, overhead, peak, real_link
+
 
 @click.group(invoke_without_command=True)
 @click.option("--steps", type=int, help="Optimizer steps.  [default: the recipe's 500]")
@@ -99,89 +101,5 @@ def accumulation(batch_size: int, width: int, seed: int) -> None:
     click.echo(f"32 + 32 + 6 with live batch norm: gradient {report.error_of_batch_statistics:.0%} off")
 
 
-@train.command()
-@click.option("--processes", default=2, show_default=True, help="Ranks, one thread each.")
-@click.option("--batch-size", default=64, show_default=True, help="Images of one step, over all ranks.")
-@click.option("--steps", default=12, show_default=True, help="Measured steps of each way.")
-@click.option("--width", default=2048, show_default=True, help="Units of each dense layer.")
-@click.option("--seed", default=0, show_default=True, help="Seed of weights and images.")
-def ddp(processes: int, batch_size: int, steps: int, width: int, seed: int) -> None:
-    """Train on several processes and, in turn, on one."""
-    from rich.console import Console
-
-    from scalelab.core.units import format_bytes, format_rate
-    from scalelab.train import DdpConfig, run_ddp
-
-    config = DdpConfig(processes, batch_size, steps, width, seed)
-    with Console(stderr=True).status(f"{processes} processes train"):
-        report = run_ddp(config)
-    for row in report.rows:
-        click.echo(
-            f"{row.name:<30} {format_rate(row.images_per_s):>9} images   "
-            f"{format_bytes(row.bytes_per_step):>9} exchanged a step"
-        )
-    same = "the same" if report.same_parameters else "DIFFERENT"
-    click.echo(
-        f"{report.world_size} ranks end with {same} parameters; gradient {report.gradient_error:.0e} off"
-    )
-    click.echo(f"bytes a step: {report.bytes_per_step:,}, parameters x 4: {report.expected_bytes_per_step:,}")
-
-
-@train.command()
-@click.option("--processes", default=2, show_default=True, help="Ranks, one thread each.")
-@click.option(
-    "--batch-size", default=32, show_default=True, help="Windows of text in a step, over all ranks."
-)
-@click.option("--blocks", default=15, show_default=True, help="Turns of four steps that each way takes.")
-@click.option("--seed", default=0, show_default=True, help="Seed of weights and text.")
-def overhead(processes: int, batch_size: int, blocks: int, seed: int) -> None:
-    """Compare our loops with bare torch and raw DDP."""
-    from rich.console import Console
-
-    from scalelab.core.lazy import is_installed
-    from scalelab.train import FrameworksConfig, compare_frameworks
-    from scalelab.train.frameworks import BASES
-
-    ways = tuple(way for way in BASES if way != "accelerate" or is_installed("accelerate"))
-    config = FrameworksConfig(processes, batch_size, blocks, ways=ways, seed=seed)
-    with Console(stderr=True).status(f"{processes} processes train"):
-        report = compare_frameworks(config)
-    for one in report.overheads:
-        verdict = f"  {one.verdict.value}" if one.verdict else ""
-        noise = "" if one.ratio.is_quiet else "  (noisy: medians and minimums differ)"
-        click.echo(
-            f"{one.way:<14} {one.ratio.ratio} times {one.base}, n={one.ratio.ratio.n}, "
-            f"weights {one.difference:.0e} apart{verdict}{noise}"
-        )
-    if "accelerate" not in ways:
-        click.echo('accelerate is not installed: pip install "scalelab[frameworks]"')
-
-
-@train.command()
-@click.option("--processes", default=2, show_default=True, help="Ranks, one thread each.")
-@click.option("--latency-ms", default=0.5, show_default=True, help="Of each message over the injected link.")
-@click.option("--mbit-per-s", default=1000.0, show_default=True, help="Bandwidth of the injected link.")
-@click.option("--width", default=256, show_default=True, help="Of the character GPT.")
-@click.option("--turns", default=9, show_default=True, help="Turns of eight batches that each way takes.")
-@click.option("--seed", default=0, show_default=True, help="Seed of weights and text.")
-def link(processes: int, latency_ms: float, mbit_per_s: float, width: int, turns: int, seed: int) -> None:
-    """Compare ways to exchange gradients over an injected slow link."""
-    from rich.console import Console
-
-    from scalelab.core.units import format_bytes, format_percent, format_seconds
-    from scalelab.train.data_parallel.link_report import BASE, LinkConfig, compare_over_link
-
-    config = LinkConfig(
-        processes, latency_ms / 1e3, mbit_per_s * 1e6 / 8, turns=turns, width=width, seed=seed
-    )
-    with Console(stderr=True).status(f"{processes} processes train"):
-        report = compare_over_link(config)
-    click.echo(report.label)
-    for row in report.rows:
-        click.echo(
-            f"{row.way:<20} {format_seconds(row.seconds):>9} a batch, "
-            f"{format_bytes(row.bytes_per_batch):>9}, {row.speedup.ratio} times as fast as {BASE!r}"
-        )
-    click.echo(
-        f"{format_percent(report.late_share)} of messages were held up by this machine, not by the link"
-    )
+for command in (ddp, overhead, link, real_link, peak):
+    train.add_command(command)

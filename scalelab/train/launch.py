@@ -20,6 +20,7 @@ from scalelab.core import processes
 from scalelab.core.errors import ConfigError, RunFailed
 from scalelab.core.lazy import need_installed
 from scalelab.core.units import format_seconds
+from scalelab.train.placement import Machines, local_ranks, torchrun_flags
 
 _SILENT_S = 3.0
 """a rank that did not touch its file for so much longer than another stands still"""
@@ -30,7 +31,7 @@ class RanksReport:
     """What came back from all ranks."""
 
     results: tuple[Any, ...]
-    """what the function returned on rank 0, 1, ..."""
+    """what the function returned on rank 0, 1, ...; of several machines, on those of this one"""
     seconds: float
     """wall time of everything, start of the processes included"""
     restarts: int
@@ -48,10 +49,14 @@ def run_ranks(
     max_restarts: int = 0,
     folder: Path | None = None,
     on_poll: Callable[[], None] | None = None,
+    device: str = "cpu",
+    machines: Machines | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> RanksReport:
-    """Call ``function(rank, **arguments)`` on `world_size` gloo ranks of this machine; return all results.
+    """Call ``function(rank, **arguments)`` on `world_size` ranks under torchrun; return all results.
 
-    Nothing is left running, however this ends.
+    Nothing is left running, however this ends. The ranks talk by gloo, or on GPUs by NCCL; they may be those
+    of several machines, if each of them calls this (see `placement`).
 
     Args:
         function: ``module:name``; it gets a `scalelab.train.rank.Rank` and returns plain data.
@@ -61,6 +66,9 @@ def run_ranks(
         max_restarts: so often all ranks are started again after one died.
         folder: where ranks write how far they are; None takes a temporary one.
         on_poll: called ten times a second meanwhile.
+        device: ``cpu``, ``cuda`` (a GPU for each rank) or ``auto``; the function finds it in ``rank.device``.
+        machines: of which this one is one; results are those of its own ranks. None: this one is all.
+        env: variables of the ranks, on top of this process's.
 
     Raises:
         RunFailed: a rank raised, died or hung (the message names it), or there were fewer ranks.
@@ -83,31 +91,36 @@ def run_ranks(
                 max_restarts=max_restarts,
                 folder=Path(temporary),
                 on_poll=on_poll,
+                device=device,
+                machines=machines,
+                env=env,
             )
     need_installed(["torch"], extra="torch")
+    ranks = local_ranks(world_size, machines)
     plan = {"function": function, "arguments": dict(arguments or {}), "world_size": world_size}
-    (folder / "plan.json").write_text(json.dumps({**plan, "threads": threads, "path": sys.path}))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
+    plan |= {"threads": threads, "device": device, "path": sys.path}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    command = [sys.executable, "-m", "torch.distributed.run", *torchrun_flags(world_size, machines)]
     command += [
         f"--log-dir={folder / 'logs'}",
-        f"--nproc-per-node={world_size}",
         f"--max-restarts={max_restarts}",
         "-m",
         "scalelab.train.rank",
         str(folder),
     ]
-    watch = _Watch(folder, world_size, stall_s, on_poll)
+    watch = _Watch(folder, ranks, stall_s, on_poll)
+    environment = {**_environment(threads, is_alone=machines is None), **(env or {})}
     try:
-        finished = processes.run(command, timeout_s=timeout_s, env=_environment(threads), on_poll=watch.look)
+        finished = processes.run(command, timeout_s=timeout_s, env=environment, on_poll=watch.look)
     except RunFailed as error:
-        raise RunFailed(f"{_slowest(folder, world_size)}; {error.message}", hint=error.hint) from None
+        raise RunFailed(f"{_slowest(folder, ranks, machines)}; {error.message}", hint=error.hint) from None
     if finished.returncode != 0:
-        raise _failure(folder, world_size, finished.output)
-    results = [_read(folder / f"result_{rank}.json") for rank in range(world_size)]
+        raise _failure(folder, ranks, finished.output)
+    results = [_read(folder / f"result_{rank}.json") for rank in ranks]
     given = [result for result in results if result is not None]
-    if len(given) < world_size:
+    if len(given) < len(ranks):
         raise RunFailed(
-            f"asked for {world_size} ranks, torchrun gave {len(given)} rank(s) with a result",
+            f"asked for {len(ranks)} ranks, torchrun gave {len(given)} rank(s) with a result",
             hint="run it again",
         )
     restarts = max(result["restarts"] for result in given)
@@ -122,10 +135,8 @@ def progress_path(folder: Path, rank: int) -> Path:
 class _Watch:
     """Looks ten times a second whether any rank still gets on."""
 
-    def __init__(
-        self, folder: Path, world_size: int, stall_s: float | None, on_poll: Callable[[], None] | None
-    ):
-        self.folder, self.world_size, self.stall_s, self.on_poll = folder, world_size, stall_s, on_poll
+    def __init__(self, folder: Path, ranks: range, stall_s: float | None, on_poll: Callable[[], None] | None):
+        self.folder, self.ranks, self.stall_s, self.on_poll = folder, ranks, stall_s, on_poll
         self.seen: list[int] = []
         self.changed_s = time.monotonic()
 
@@ -134,7 +145,7 @@ class _Watch:
             self.on_poll()
         if self.stall_s is None:
             return
-        found = [_read(progress_path(self.folder, rank)) for rank in range(self.world_size)]
+        found = [_read(progress_path(self.folder, rank)) for rank in self.ranks]
         exchanges = [one["exchanges"] if one else 0 for one in found]
         if exchanges != self.seen or min(exchanges) == 0:
             self.seen, self.changed_s = exchanges, time.monotonic()
@@ -145,19 +156,19 @@ class _Watch:
             )
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment(threads: int, *, is_alone: bool) -> dict[str, str]:
     loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
     return {
         "OMP_NUM_THREADS": str(threads),
-        **({"GLOO_SOCKET_IFNAME": loopback} if loopback else {}),
+        **({"GLOO_SOCKET_IFNAME": loopback} if loopback and is_alone else {}),
         # torch's Windows wheels come without libuv
         **({"USE_LIBUV": "0"} if sys.platform == "win32" else {}),
     }
 
 
-def _failure(folder: Path, world_size: int, output: str) -> RunFailed:
+def _failure(folder: Path, ranks: range, output: str) -> RunFailed:
     """Blame the rank that said first what is wrong; without such a word, the one torchrun saw fail first."""
-    said = [(rank, _read(folder / f"error_{rank}.json")) for rank in range(world_size)]
+    said = [(rank, _read(folder / f"error_{rank}.json")) for rank in ranks]
     known = [(found["when"], rank, found) for rank, found in said if found is not None]
     if known:
         _, rank, found = min(known, key=lambda one: one[:2])
@@ -189,10 +200,15 @@ def _culprit(folder: Path, output: str) -> tuple[str, str]:
     return rank, f"rank {rank} {how} at step {progress.get('step', 0)}"
 
 
-def _slowest(folder: Path, world_size: int) -> str:
+def _slowest(folder: Path, ranks: range, machines: Machines | None) -> str:
     """Name the rank that the others wait for: the one that got least far."""
-    progress = {rank: _read(progress_path(folder, rank)) for rank in range(world_size)}
+    progress = {rank: _read(progress_path(folder, rank)) for rank in ranks}
     absent = [rank for rank in progress if progress[rank] is None]
+    if absent and machines is not None:
+        return (
+            f"rank {absent[0]} of machine {machines.number} did not join the others: the same command must "
+            f"run on all {machines.count} machines, and each must reach {machines.rendezvous}"
+        )
     if absent:
         return f"rank {absent[0]} did not start"
     touched_s = {rank: progress_path(folder, rank).stat().st_mtime for rank in progress}
@@ -204,7 +220,9 @@ def _slowest(folder: Path, world_size: int) -> str:
         return f"rank {last} hangs at step {step}: it stands still"
     if exchanges[last] < max(exchanges.values()):
         return f"rank {last} hangs at step {step}: the others wait for it"
-    return f"all {world_size} ranks were at work, at step {step}"
+    if machines is not None:
+        return f"all {len(ranks)} ranks of machine {machines.number} came to step {step}; another's may hang"
+    return f"all {len(ranks)} ranks were at work, at step {step}"
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -18,13 +18,16 @@ import torch.distributed as dist
 from scalelab.core.errors import ScalelabError
 from scalelab.core.processes import die_with_parent
 from scalelab.train.launch import progress_path
+from scalelab.train.placement import BACKENDS, choose_device, device_of_rank
 
 
 class Rank:
     """Who this process is in the group, and where it says how far it is."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, device: str = "cpu"):
         self.folder, self.number, self.world_size = folder, dist.get_rank(), dist.get_world_size()
+        self.device = torch.device(device)
+        """where its model and data belong; a GPU of its own, or the CPU"""
         self.restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
         """how often torchrun has started all ranks again"""
         self.step = self.exchanges = 0
@@ -41,6 +44,11 @@ class Rank:
         """Wait for the others."""
         self.arrive()
         dist.barrier()
+
+    def synchronize(self) -> None:
+        """Wait until this rank's GPU has done what it was given: a clock read before that lies."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def say(self) -> None:
         """Write how far this rank is; the parent reads it when a rank dies or hangs."""
@@ -63,8 +71,8 @@ def write_json(path: Path, content: Any) -> None:
         os.replace(fresh, path)
 
 
-def join_group() -> None:
-    """Join torchrun's gloo group, with a store of its own after each restart.
+def join_group(backend: str = "gloo") -> None:
+    """Join torchrun's group, with a store of its own after each restart.
 
     torchrun keeps its store over restarts, and there the new ranks would find the dead ones' addresses (seen
     with torch 2.13: "Connection refused", or a wait for ever).
@@ -79,7 +87,19 @@ def join_group() -> None:
         use_libuv=environment.get("USE_LIBUV", "1") == "1",
     )
     store = dist.PrefixStore(f"life_{environment.get('TORCHELASTIC_RESTART_COUNT', '0')}", shared)
-    dist.init_process_group("gloo", store=store, rank=number, world_size=world_size)
+    dist.init_process_group(backend, store=store, rank=number, world_size=world_size)
+
+
+def _arrive(folder: Path, wanted: str) -> Rank:
+    """Take this rank's device, and join the group over the backend that belongs to it."""
+    local_rank, ranks_here = (int(os.environ[name]) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    gpus = torch.cuda.device_count() if wanted != "cpu" else 0
+    kind = choose_device(wanted, gpus=gpus, local_ranks=ranks_here)
+    device = device_of_rank(kind, local_rank)
+    if kind == "cuda":
+        torch.cuda.set_device(device)  # before the group: NCCL ties itself to the current GPU
+    join_group(BACKENDS[kind])
+    return Rank(folder, device)
 
 
 def main(folder: Path) -> None:
@@ -88,16 +108,15 @@ def main(folder: Path) -> None:
     plan = json.loads((folder / "plan.json").read_text())
     sys.path[:] = [*sys.path, *(entry for entry in plan["path"] if entry not in sys.path)]
     torch.set_num_threads(plan["threads"])
-    join_group()
-    assert dist.get_world_size() == plan["world_size"], (dist.get_world_size(), plan)
-    rank = Rank(folder)
-    (folder / f"error_{rank.number}.json").unlink(missing_ok=True)  # of a run before a restart
+    error_path = folder / f"error_{os.environ['RANK']}.json"
+    error_path.unlink(missing_ok=True)  # of a run before a restart
     module, name = plan["function"].split(":")
     try:
+        rank = _arrive(folder, plan["device"])
+        assert rank.world_size == plan["world_size"], (rank.world_size, plan)
         result = getattr(importlib.import_module(module), name)(rank, **plan["arguments"])
     except ScalelabError as error:
-        said = {"message": error.message, "hint": error.hint, "when": time.time()}
-        write_json(folder / f"error_{rank.number}.json", said)
+        write_json(error_path, {"message": error.message, "hint": error.hint, "when": time.time()})
         raise
     write_json(folder / f"result_{rank.number}.json", {"result": result, "restarts": rank.restarts})
     rank.barrier()

@@ -26,6 +26,7 @@ def take_turns(
             started_s = time.perf_counter()
             if rank.number == 0 or name not in alone:
                 ways[name](turn)
+                rank.synchronize()
             took_s = time.perf_counter() - started_s
             rank.barrier()
             if turn > 0:

@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from scalelab.core.errors import RunFailed
 from scalelab.models import CharGpt
+from scalelab.models.gpt import initialize
 from scalelab.train.accumulate import relative_distance
 from scalelab.train.data_parallel import (
     BucketedModel,
@@ -25,6 +26,7 @@ from scalelab.train.data_parallel.exchange import exchange_bf16, exchange_plain
 from scalelab.train.elastic.rank import train
 from scalelab.train.parallel import Pipeline, cut_stage, shard, split_by_dtensor, state_bytes
 from scalelab.train.parallel.pipeline import character_loss
+from scalelab.train.parallel.sharded import make_sharded
 
 
 def who_am_i(rank, word):
@@ -202,3 +204,20 @@ def parallel_beside_whole(rank):
             "held_bytes": report.most_held_bytes,
         }
     return found
+
+
+def made_sharded_beside_whole(rank):
+    """Which parameters of a model made in shards differ from those of the whole one, if put together."""
+    shape = {"vocabulary": 11, "context": 8, "layers": 2, "heads": 2, "width": 16}
+    whole = CharGpt(**shape)
+    torch.manual_seed(3)
+    initialize(whole)
+    sharded = make_sharded(shape, rank.world_size, seed=3)
+    wanted = dict(whole.named_parameters())
+    found = {name: p.full_tensor() for name, p in sharded.named_parameters()}
+    assert found.keys() == wanted.keys()
+    return {
+        "different": [name for name in wanted if not torch.equal(found[name], wanted[name])],
+        "parameters": len(wanted),
+        "on_meta": sum(p.to_local().is_meta for p in sharded.parameters()),
+    }

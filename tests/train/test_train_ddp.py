@@ -86,7 +86,7 @@ def test_an_error_in_a_rank_comes_back_with_its_words(monkeypatch, tmp_path):
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused():
-    with pytest.raises(ConfigError, match="batch of 7 images cannot be shared equally by 2") as caught:
+    with pytest.raises(ConfigError, match="batch of 7 cannot be shared equally by 2") as caught:
         DdpConfig(batch_size=7)
     assert "multiple of 2" in caught.value.hint
 

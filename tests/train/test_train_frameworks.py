@@ -1,7 +1,15 @@
+import dataclasses
+
 import pytest
 
 from scalelab.core.errors import ConfigError, MissingDependency, RunFailed
-from scalelab.train.frameworks import BASES, FrameworksConfig, check_world_sizes, compare_frameworks
+from scalelab.train.frameworks import (
+    OPTIONAL,
+    FrameworksConfig,
+    compare_frameworks,
+    installed_ways,
+)
+from scalelab.train.frameworks.compare import check_world_sizes
 
 TINY = {"batch_size": 4, "blocks": 2, "block_steps": 2, "context": 16, "layers": 1, "heads": 2, "width": 16}
 
@@ -9,16 +17,16 @@ TINY = {"batch_size": 4, "blocks": 2, "block_steps": 2, "context": 16, "layers":
 @pytest.mark.slow
 def test_all_ways_take_the_same_steps_on_as_many_ranks_as_they_were_given():
     pytest.importorskip("accelerate")
-    report = compare_frameworks(FrameworksConfig(**TINY))
+    config = FrameworksConfig(**TINY)
+    ways = (*config.ways, *installed_ways())
+    assert "accelerate" in ways
+    report = compare_frameworks(dataclasses.replace(config, ways=ways))
     assert report.world_sizes == {
         "bare torch": 1,
-        "ours alone": 1,
         "raw DDP": 2,
-        "ours over DDP": 2,
-        "our buckets": 2,
-        "accelerate": 2,
+        **{way: 1 if way == "ours alone" else 2 for way in ways},
     }
-    assert [one.way for one in report.overheads] == list(BASES)
+    assert [one.way for one in report.overheads] == list(ways)
     for one in report.overheads:
         assert one.difference < 1e-4, one.way  # six AdamW steps, gradients equal up to rounding
         assert one.ratio.ratio.n == 2
@@ -32,11 +40,17 @@ def test_a_framework_that_started_a_single_process_is_found_out():
     assert "torchrun" in caught.value.hint
 
 
-def test_a_framework_that_is_not_installed_is_named_with_what_brings_it(monkeypatch):
-    monkeypatch.setattr("scalelab.core.lazy.is_installed", lambda module: module != "accelerate")
-    with pytest.raises(MissingDependency, match="'accelerate' is not installed") as caught:
-        compare_frameworks(FrameworksConfig(**TINY))
-    assert "frameworks" in caught.value.hint
+@pytest.mark.parametrize(
+    ("way", "hint"),
+    [("accelerate", "frameworks"), ("Lightning", "frameworks"), ("DeepSpeed", "DS_BUILD_OPS=0 pip install")],
+)
+def test_a_framework_that_is_not_installed_is_named_with_what_brings_it(monkeypatch, way, hint):
+    assert way in OPTIONAL
+    monkeypatch.setattr("scalelab.train.frameworks.compare.is_installed", lambda module: False)
+    assert installed_ways() == ()
+    with pytest.raises(MissingDependency, match=f"{way} is not installed") as caught:
+        compare_frameworks(FrameworksConfig(**TINY, ways=(way,)))
+    assert hint in caught.value.hint
 
 
 def test_an_unknown_way_is_refused_with_the_nearest():

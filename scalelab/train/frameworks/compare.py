@@ -1,12 +1,12 @@
-"""What a loop costs: the same training step by bare torch, by ours, by raw DDP and by accelerate, in turn."""
+"""What a loop costs: the same training step by bare torch, by ours, by raw DDP and by frameworks, in turn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from scalelab.core.errors import ConfigError, RunFailed, did_you_mean
-from scalelab.core.lazy import need_installed
+from scalelab.core.errors import ConfigError, MissingDependency, RunFailed, did_you_mean
+from scalelab.core.lazy import how_to_install, is_installed
 from scalelab.core.stats import PairedRatio, Verdict, judge, paired_ratio
 from scalelab.train.launch import run_ranks
 
@@ -15,8 +15,17 @@ BASES = {
     "ours over DDP": "raw DDP",
     "our buckets": "raw DDP",
     "accelerate": "raw DDP",
+    "Lightning": "raw DDP",
+    "DeepSpeed": "raw DDP",
 }
 """what each way is compared with"""
+OPTIONAL = {
+    "accelerate": "accelerate",
+    "Lightning": "lightning",
+    "DeepSpeed": "deepspeed",
+}
+"""ways that need a package, and its name; Lightning by its Fabric, DeepSpeed by ZeRO stage 1"""
+_OURS = tuple(way for way in BASES if way not in OPTIONAL)
 LIMITS = {"ours alone": 1.02, "ours over DDP": 1.03}
 """the most time that our loops may take, as a multiple of their base's"""
 
@@ -36,7 +45,7 @@ class FrameworksConfig:
     layers: int = 4
     heads: int = 4
     width: int = 128
-    ways: tuple[str, ...] = ("ours alone", "ours over DDP", "our buckets", "accelerate")
+    ways: tuple[str, ...] = _OURS
     """keys of `BASES`; their bases are run too"""
     seed: int = 0
     timeout_s: float = 600.0
@@ -86,13 +95,14 @@ def compare_frameworks(
     """Take the same steps in every way, interleaved, on ranks under torchrun.
 
     Raises:
-        MissingDependency: accelerate is asked for and not installed.
+        MissingDependency: a framework is asked for and not installed.
         RunFailed: a way ran on another number of ranks than it was given.
     """
-    if "accelerate" in config.ways:
-        need_installed(["accelerate"], extra="frameworks")
+    for way in config.ways:
+        if way in OPTIONAL and not is_installed(OPTIONAL[way]):
+            raise MissingDependency(f"{way} is not installed", hint=how_to_get(way))
     report = run_ranks(
-        "scalelab.train.frameworks_rank:measure",
+        "scalelab.train.frameworks.rank:measure",
         asdict(config),
         world_size=config.world_size,
         timeout_s=config.timeout_s,
@@ -108,6 +118,18 @@ def compare_frameworks(
         verdict = judge(ratio.ratio, at_most=limit) if limit else None
         overheads.append(Overhead(way, base, ratio, found["differences"][way], verdict))
     return FrameworksReport(found["world_sizes"], tuple(overheads), report.seconds)
+
+
+def installed_ways() -> tuple[str, ...]:
+    """Return the optional ways that could run here."""
+    return tuple(way for way, package in OPTIONAL.items() if is_installed(package))
+
+
+def how_to_get(way: str) -> str:
+    """Return the command that brings an optional way's package."""
+    if way == "DeepSpeed":  # it is built on the spot and asks the torch that is there
+        return "DS_BUILD_OPS=0 pip install deepspeed --no-build-isolation"
+    return how_to_install(["frameworks"])
 
 
 def check_world_sizes(found: dict[str, int], wanted: int) -> None:

@@ -1,7 +1,4 @@
-"""What one rank of `compare_frameworks` does. Each way is the shortest honest loop of its kind.
-
-Shape suffixes in this file: B = sequences of a rank, T = positions, V = vocabulary.
-"""
+"""What one rank of `compare_frameworks` does. Each way is the shortest honest loop of its kind."""
 
 from __future__ import annotations
 
@@ -10,23 +7,21 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from scalelab.core.lazy import require
 from scalelab.data import load_text
 from scalelab.models import CharGpt
 from scalelab.train.accumulate import MicroBatch, accumulate_step, relative_distance
 from scalelab.train.data_parallel import BucketedModel, Wire, parallel_step
 from scalelab.train.data_parallel.step import take
-from scalelab.train.frameworks import BASES, FrameworksConfig
+from scalelab.train.frameworks import others
+from scalelab.train.frameworks.compare import BASES, FrameworksConfig
+from scalelab.train.frameworks.others import CLIP, Step, loss_of, make_optimizer
 from scalelab.train.rank import Rank
 from scalelab.train.turns import take_turns
 
-Step = Callable[[MicroBatch], object]
 _ALONE = ("bare torch", "ours alone")
-_CLIP = 1.0
 
 
 def measure(rank: Rank, **settings: Any) -> dict[str, Any]:
@@ -57,12 +52,12 @@ def measure(rank: Rank, **settings: Any) -> dict[str, Any]:
 
 def bare_torch(model: nn.Module) -> tuple[Step, int]:
     """The loop as a first notebook has it."""
-    optimizer = _optimizer(model)
+    optimizer = make_optimizer(model)
 
     def step(batch: MicroBatch) -> None:
         optimizer.zero_grad(set_to_none=True)
-        _loss(model, batch).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
+        loss_of(model, batch).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
 
     return step, 1
@@ -70,8 +65,8 @@ def bare_torch(model: nn.Module) -> tuple[Step, int]:
 
 def ours_alone(model: nn.Module) -> tuple[Step, int]:
     """`accumulate_step` on one micro-batch."""
-    optimizer = _optimizer(model)
-    return lambda batch: accumulate_step(model, optimizer, [batch], max_grad_norm=_CLIP), 1
+    optimizer = make_optimizer(model)
+    return lambda batch: accumulate_step(model, optimizer, [batch], max_grad_norm=CLIP), 1
 
 
 def raw_ddp(model: nn.Module) -> tuple[Step, int]:
@@ -83,33 +78,17 @@ def raw_ddp(model: nn.Module) -> tuple[Step, int]:
 
 def ours_over_ddp(model: nn.Module) -> tuple[Step, int]:
     """`parallel_step` over torch's DDP."""
-    ddp, optimizer, wire = DistributedDataParallel(model), _optimizer(model), Wire()
-    return lambda batch: parallel_step(ddp, optimizer, [batch], wire, max_grad_norm=_CLIP), wire.world_size
+    ddp, optimizer, wire = DistributedDataParallel(model), make_optimizer(model), Wire()
+    return lambda batch: parallel_step(ddp, optimizer, [batch], wire, max_grad_norm=CLIP), wire.world_size
 
 
 def our_buckets(model: nn.Module) -> tuple[Step, int]:
     """`parallel_step` over buckets in Python."""
     wire = Wire()
-    bucketed, optimizer = BucketedModel(model, wire), _optimizer(model)
+    bucketed, optimizer = BucketedModel(model, wire), make_optimizer(model)
     return lambda batch: parallel_step(
-        bucketed, optimizer, [batch], wire, max_grad_norm=_CLIP
+        bucketed, optimizer, [batch], wire, max_grad_norm=CLIP
     ), wire.world_size
-
-
-def by_accelerate(model: nn.Module) -> tuple[Step, int]:
-    """The loop of accelerate's own examples; it finds torchrun's group by the environment."""
-    accelerator = require("accelerate", extra="frameworks").Accelerator(cpu=True)
-    prepared, optimizer = accelerator.prepare(model, _optimizer(model))
-    # it wraps nothing where it thinks that it is alone, and would then look faster than DDP
-    size = accelerator.num_processes if isinstance(prepared, DistributedDataParallel) else 1
-
-    def step(batch: MicroBatch) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        accelerator.backward(_loss(prepared, batch))
-        accelerator.clip_grad_norm_(prepared.parameters(), _CLIP)
-        optimizer.step()
-
-    return step, size
 
 
 MAKE: dict[str, Callable[[nn.Module], tuple[Step, int]]] = {
@@ -118,22 +97,15 @@ MAKE: dict[str, Callable[[nn.Module], tuple[Step, int]]] = {
     "raw DDP": raw_ddp,
     "ours over DDP": ours_over_ddp,
     "our buckets": our_buckets,
-    "accelerate": by_accelerate,
+    "accelerate": others.by_accelerate,
+    "Lightning": others.by_lightning,
+    "DeepSpeed": others.by_deepspeed,
 }
 
 
 def _gpt(config: FrameworksConfig) -> CharGpt:
     torch.manual_seed(config.seed)
     return CharGpt(context=config.context, layers=config.layers, heads=config.heads, width=config.width)
-
-
-def _optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(model.parameters(), lr=1e-3)
-
-
-def _loss(model: nn.Module, batch: MicroBatch) -> Tensor:
-    ids_BT, targets_BT = batch
-    return F.cross_entropy(model(ids_BT).flatten(0, 1), targets_BT.flatten())
 
 
 def _flat(model: nn.Module) -> Tensor:
