@@ -5,6 +5,7 @@ Nothing here knows what is right; the checks work that out, from the same weight
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 
 import torch
@@ -43,11 +44,19 @@ def try_accumulate(answers, *, config, weights, batches, stale):
 
 
 def try_step(answers, *, config, weights, batches, max_grad_norm, rate):
-    """Report the returned norm, the steps of the optimizer, and the weights and gradients after them."""
-    model = _reader(config, weights)
+    """Report the returned norm, the steps of the optimizer, and the weights and gradients after them.
+
+    And the gradient that `accumulate` leaves by itself, with the weights then; nothing where it does not end.
+    """
+    alone, model = _reader(config, weights), _reader(config, weights)
     optimizer, steps = _watched_sgd(model, rate)
+    accumulated = None
+    with contextlib.suppress(Exception):  # its own check tells of that
+        answers["accumulate"](alone, batches)
+        accumulated = {"gradients": _gradients(alone), "weights": _weights(alone)}
     norm = answers["accumulated_step"](model, optimizer, batches, max_grad_norm)
-    return {"norm": norm, "steps": len(steps), "weights": _weights(model), "gradients": _gradients(model)}
+    seen = {"norm": norm, "steps": len(steps), "weights": _weights(model), "gradients": _gradients(model)}
+    return {**seen, "accumulated": accumulated}
 
 
 def try_bytes(answers, *, widths, n, dtype):

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from scalelab.classroom import cards
-from scalelab.classroom.notebooks import first_line
 from scalelab.grading import Answers, CheckResult, Outcome
+from scalelab.grading.lines import first_line
 
 _DEFINES = re.compile(
     r"^(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)|^(\w+)[ \t]*(?::[^=\n]*)?=(?!=)", re.MULTILINE

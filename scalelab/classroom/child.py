@@ -18,12 +18,13 @@ from typing import Any
 import click
 
 from scalelab.classroom.lab import Lab, MeasuredElsewhere
-from scalelab.classroom.notebooks import Cell, first_line, read_notebook
+from scalelab.classroom.notebooks import Cell, read_notebook
 from scalelab.core.lazy import require
 from scalelab.core.processes import die_with_parent
 from scalelab.grading import CheckResult
 from scalelab.grading.expectations import in_words
 from scalelab.grading.limits import OverLimit, time_limit
+from scalelab.grading.lines import first_line
 
 
 @click.command()

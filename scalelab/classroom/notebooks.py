@@ -17,6 +17,7 @@ from typing import Any
 from scalelab.classroom.catalog import FOLDER
 from scalelab.core.errors import DataError
 from scalelab.core.units import MIB, format_bytes
+from scalelab.grading.lines import first_line
 
 LARGEST_BYTES = 64 * MIB
 _LAB = re.compile(r"""\bLab\(\s*["']?([0-9A-Za-z_]+)["']?""")
@@ -80,12 +81,6 @@ def read_notebook(path: Path) -> Notebook:
     return Notebook(path, tuple(code), (*notes, *_defined_twice(code)))
 
 
-def first_line(source: str) -> str:
-    """Return how a cell begins, in at most 50 characters: JupyterLab shows no numbers to find it by."""
-    line = next((line.strip() for line in source.splitlines() if line.strip()), "")
-    return (line if len(line) <= 50 else f"{line[:47]}...").replace("`", "'")
-
-
 def _read_json(path: Path) -> Any:
     try:
         size = path.stat().st_size if path.is_file() else None
@@ -136,7 +131,7 @@ def _task(cell: dict[str, Any]) -> str:
 
 def _defined_twice(cells: Sequence[Cell]) -> list[str]:
     """Say which function or class is defined in two cells of the notebook: the later one wins."""
-    places: dict[str, list[int]] = {}
+    places: dict[str, dict[int, str]] = {}
     for cell in cells:
         try:
             tree = ast.parse(cell.source)
@@ -144,9 +139,10 @@ def _defined_twice(cells: Sequence[Cell]) -> list[str]:
             continue
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                places.setdefault(node.name, []).append(cell.number)
+                told = f"{cell.number} (`{first_line(cell.source)}`)"
+                places.setdefault(node.name, {})[cell.number] = told
     return [
-        f"{name} is defined in cells {' and '.join(map(str, numbers))}: the last one counts"
-        for name, numbers in places.items()
-        if len(set(numbers)) > 1
+        f"{name} is defined in cells {' and '.join(told.values())}: the last one counts"
+        for name, told in places.items()
+        if len(told) > 1
     ]

@@ -51,7 +51,7 @@ def grade(
     """
     import os
 
-    from scalelab.gradebook import write_gradebook
+    from scalelab.gradebook import listed_names, write_gradebook
     from scalelab.grader.run import run_grading
 
     finished = run_grading(
@@ -62,6 +62,7 @@ def grade(
         executor=executor,
         pattern=pattern,
         only=only,
+        also_called=lambda students: listed_names(out, students),
         due=_read_time(due) if due else None,
         key_file=key_file,
         require_sandbox=require_sandbox,

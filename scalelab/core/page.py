@@ -58,6 +58,7 @@ def figure_section(number: int, figure: Figure, *, height: int = 400) -> str:
     figure.plot.update_layout(
         margin={"l": 70, "r": 20, "t": 30, "b": 60}, height=height, paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)", font={"family": "system-ui"},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},  # on light and dark paper
         legend={"orientation": "h", "y": -62 / (height - 90), "yanchor": "top"},
     )  # fmt: skip
     grid = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.5)"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from scalelab.gradebook.writing import Report, write_gradebook
 from scalelab.grader.lab import GradedLab
 from scalelab.grader.run import RESULTS, Finished, Progress, run_grading
 from scalelab.grading.grades import read_grades
+from scalelab.grading.waiting import write_waiting
 
 EXPORTS = {"csv": "gradebook.csv", "canvas": "canvas.csv", "moodle": "moodle.csv", "nbgrader": "nbgrader.csv"}
 
@@ -104,16 +105,9 @@ def write_tables(course: Course, lab: CourseLab) -> Report:
         raise ConfigError(f"{lab.slug} was not graded yet", hint=f"scalelab course grade {lab.slug}")
     _expect_known_extensions(course, lab)
     write_late(out, find_late(course, lab))
+    write_waiting(out, _collected(course, lab) - {row.student for row in read_grades(out / RESULTS)})
     title = f"{course.name}: {lab.info.title}"
-    written = write_gradebook(out, roster=course.roster, title=title, column=lab.column)
-    waiting = sorted(_collected(course, lab) - {row.student for row in read_grades(out / RESULTS)})
-    if not waiting:
-        return written
-    several = "s are" if len(waiting) > 1 else " is"
-    who = waiting[0] + (" and others" if waiting[1:] else "")
-    told = f"{len(waiting)} hand-in{several} collected but not graded, and counted as none ({who}): "
-    told += f"scalelab course grade {lab.slug}"
-    return replace(written, notes=(told, *written.notes))
+    return write_gradebook(out, roster=course.roster, title=title, column=lab.column)
 
 
 def _collected(course: Course, lab: CourseLab) -> set[str]:

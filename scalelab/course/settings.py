@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from scalelab.classroom import LabInfo, find_lab
+from scalelab.classroom import LabInfo, find_lab, list_labs
 from scalelab.core.errors import ConfigError, did_you_mean
 from scalelab.course.late import LatePolicy
 from scalelab.course.toml_tables import read_due, read_toml, take
@@ -71,11 +71,12 @@ class Course:
         for slug, lab in self.labs.items():
             if is_lab(name, slug) or (name.isdecimal() and int(name) == lab.info.number):
                 return lab
-        if not self.labs:
-            hint = f'add a table [labs."06_gradient_accumulation"] to {self.folder / FILE}'
-        else:
-            hint = did_you_mean(name, self.labs)
-        raise ConfigError(f"the course has no lab {name!r}", hint=hint)
+        path, known = self.folder / FILE, [info.slug for info in list_labs()]
+        slug = next((slug for slug in known if is_lab(name, slug)), "")
+        if slug:
+            hint = f'in {path}, uncomment [labs."{slug}"] with its due time (or write these lines), and go on'
+            raise ConfigError(f"the course does not give lab {slug} yet", hint=hint)
+        raise ConfigError(f"the course has no lab {name!r}", hint=did_you_mean(name, self.labs or known))
 
     def students(self) -> tuple[Person, ...]:
         """Return the class list.

@@ -2,13 +2,13 @@
 
 from scalelab.core.lazy import export
 
-__all__ = ["merge_marks", "read_classbook", "safe_cell", "write_gradebook"]
+__all__ = ["listed_names", "merge_marks", "read_classbook", "safe_cell", "write_gradebook"]
 
 __getattr__ = export(
     __name__,
     {
         "table_cells": ["safe_cell"],
-        "classbook": ["read_classbook"],
+        "classbook": ["listed_names", "read_classbook"],
         "written": ["merge_marks"],
         "writing": ["write_gradebook"],
     },

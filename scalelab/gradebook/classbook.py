@@ -17,6 +17,7 @@ from scalelab.gradebook.marks import Mark, answer_id, read_marks
 from scalelab.gradebook.roster import Match, Person, match, read_roster
 from scalelab.gradebook.rubric import Question, read_rubric
 from scalelab.grading.grades import Grade, read_grades
+from scalelab.grading.waiting import read_waiting
 
 RESULTS, ROSTER, RUBRIC, SETTINGS = "results.jsonl", "roster.csv", "rubric.toml", "gradebook.json"
 NO_SUBMISSION = "no submission"
@@ -152,7 +153,9 @@ def read_classbook(out: Path) -> Classbook:
         )
     marks = {key: history[-1] for key, history in read_marks(out).items()}
     has_roster = (out / ROSTER).exists()
-    found = match((grade.student for grade in grades), read_roster(out / ROSTER) if has_roster else ())
+    waiting = read_waiting(out)
+    students = [*(grade.student for grade in grades), *waiting]
+    found = match(students, read_roster(out / ROSTER) if has_roster else ())
     entries = _entries(grades, marks, found, read_late(out))
     questions = _questions(out, entries, marks.values())
     settings = _settings(out)
@@ -165,8 +168,16 @@ def read_classbook(out: Path) -> Classbook:
         tasks=_tasks(grades),
         questions=questions,
         has_roster=has_roster,
-        notes=tuple(_notes(grades, marks, found, has_roster, entries, questions)),
+        notes=(*_waiting(waiting, found), *_notes(grades, marks, found, has_roster, entries, questions)),
     )
+
+
+def listed_names(out: Path, students: Sequence[str]) -> dict[str, str]:
+    """Return the students by the ids that the kept class list has for them; empty where none was given."""
+    if not (out / ROSTER).exists():
+        return {}
+    found = match(students, read_roster(out / ROSTER)).people
+    return {person.id: student for student, person in found.items()}
 
 
 def _entries(
@@ -231,6 +242,12 @@ def _notes(
         notes.append(f"{_count(names, 'student')} of the roster handed nothing in: {_some(names)}")
     if len({grade.lab_sha256 for grade in grades if grade.status == "graded"}) > 1:
         notes.append("rows were graded with different versions of the lab: run `scalelab grade` once more")
+    digging = [grade.student for grade in grades if grade.introspection]
+    if digging:
+        notes.append(
+            f"{_count(digging, 'submission')} to look into, which is no verdict: {_some(digging)}; "
+            "see dashboard.html, Python's own workings"
+        )
     known = {entry.student for entry in entries}
     lost = sorted({student for student, _ in marks if student not in known})
     if lost:
@@ -249,6 +266,14 @@ def _notes(
             f"one: {_some(again)}"
         )
     return notes
+
+
+def _waiting(students: Sequence[str], found: Match) -> list[str]:
+    if not students:
+        return []
+    names = [found.people[student].id if student in found.people else student for student in students]
+    told = f"{_count(names, 'hand-in')} not graded yet, and so in no table"
+    return [f"{told} ({_some(names)}): grade once more, without --only"]
 
 
 def _settings(out: Path) -> dict[str, str]:

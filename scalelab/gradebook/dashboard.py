@@ -15,7 +15,7 @@ from scalelab.gradebook.classbook import Classbook
 from scalelab.gradebook.item_analysis import FEWEST, analyse_items
 from scalelab.gradebook.similarity import FEWEST_SHARED, LEAST, common_limit, similar_pairs
 from scalelab.gradebook.table_cells import plain_text, visible_id
-from scalelab.grading.checks import Outcome
+from scalelab.grading.checks import COMES_AFTER, Outcome
 
 SHOWN = 20
 """rows of a table that says what is frequent"""
@@ -53,6 +53,7 @@ def write_dashboard(book: Classbook, out: Path) -> Path:
             misconceptions=_misconceptions(book),
             problems=_problems(book),
             similar=_similar(book),
+            introspection=_introspection(book),
             fewest=str(FEWEST),
         ),
     )
@@ -85,7 +86,8 @@ def _misconceptions(book: Classbook) -> str:
     for entry in book.entries:
         for check in entry.grade.checks if entry.grade else ():
             tried[check["name"]] += 1
-            if check["code"] and check["outcome"] in (Outcome.FAILED.value, Outcome.CRASHED.value):
+            is_wrong = check["outcome"] in (Outcome.FAILED.value, Outcome.CRASHED.value)
+            if is_wrong and check["code"] not in ("", COMES_AFTER):
                 looks = check["meaning"] or f"for example: {check['message']}"
                 told[check["name"], check["code"]][looks] += 1
     if not told:
@@ -120,6 +122,23 @@ def _problems(book: Classbook) -> str:
     table = html_table(("student", "status", "reason"), rows[:PROBLEMS], kind="prose labelled")
     more = f"<p>and {len(rows) - PROBLEMS} more, in gradebook.csv</p>" if len(rows) > PROBLEMS else ""
     return f"<section><h2>Not graded</h2>{table}{more}</section>"
+
+
+def _introspection(book: Classbook) -> str:
+    rows = [
+        (_cell(visible_id(entry.student)), _cell("; ".join(entry.grade.introspection)))
+        for entry in book.entries
+        if entry.grade and entry.grade.introspection
+    ]
+    if not rows:
+        return ""
+    return (
+        "<section><h2>Python's own workings</h2>"
+        '<p class="lead">Code that names frames, closures or objects of its process. What is seen beside '
+        "it can be forged that way, and few exercises need these words. A place to look, never a verdict.</p>"
+        + html_table(("student", "where"), rows[:PROBLEMS], kind="prose labelled")
+        + "</section>"
+    )
 
 
 def _similar(book: Classbook) -> str:

@@ -82,9 +82,9 @@ def _write_canvas(book: Classbook, path: Path) -> list[str]:
             rows.append([*fields, round(entry.points, 2)])
     header = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", book.column]
     write_table(path, header, rows)
-    notes = (
-        [] if book.has_roster else ["canvas.csv takes student ids for login names: give --roster to be sure"]
-    )
+    notes = []
+    if not book.has_roster and book.column not in (book.title, book.lab):  # Canvas is meant
+        notes.append("canvas.csv takes the files' names for login names: give the class list, --roster")
     notes += _left_out("canvas.csv", quoted)
     if book.has_roster and not re.search(r"\(\d+\)$", book.column):
         notes.append(

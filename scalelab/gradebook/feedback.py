@@ -18,7 +18,7 @@ from scalelab.gradebook.classbook import NO_SUBMISSION, Classbook, Entry
 from scalelab.gradebook.page_names import page_names
 from scalelab.gradebook.rubric import Question
 from scalelab.gradebook.table_cells import plain_text, visible_id
-from scalelab.grading.checks import Outcome
+from scalelab.grading.checks import COMES_AFTER, Outcome
 
 FOLDER = "feedback"
 SHOWN = 4_000
@@ -123,6 +123,8 @@ def _card(check: dict[str, Any], is_hidden: bool) -> str:
         for name, before in (("message", ""), ("meaning", "It looks like this: "), ("hint", "Hint: ")):
             if text := plain_text(str(check.get(name) or "")).strip():
                 lines.append(f'<p class="{name}">{_inline(_sentence(before + text))}</p>')
+    elif is_hidden and check["code"] == COMES_AFTER:
+        lines.append(f"<p>{_inline(_sentence(str(check['message'])))}</p>")
     elif is_hidden and outcome == Outcome.FAILED.value:
         lines.append("<p>Think of the corners of what is asked here, and try your code there.</p>")
     if not is_hidden:

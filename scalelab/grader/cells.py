@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalelab.core.units import format_bytes
+from scalelab.grading.lines import first_line
 
 MAX_BYTES = 32 * 1024**2
 MAX_VALUES = 5_000_000
@@ -56,6 +57,11 @@ class CodeCell:
     def names(self) -> frozenset[str]:
         """Return what it defines at the top level, as far as its lines show: the code may be broken."""
         return frozenset(found.group(1) or found.group(2) for found in _DEFINED.finditer(self.text))
+
+    @property
+    def shown(self) -> str:
+        """Return how a report calls it: JupyterLab shows no numbers to find it by."""
+        return f"cell {self.number} (`{first_line(self.text)}`)"
 
     @property
     def is_check(self) -> bool:
@@ -121,8 +127,18 @@ def _parse(raw: bytes) -> Any:
         raise Refused(f"the file is no text: byte {error.start} is not {error.encoding}: {_AGAIN}") from None
     except RecursionError:
         raise Refused(f"the file's JSON is nested too deep: {_AGAIN}") from None
+    except json.JSONDecodeError as error:
+        raise Refused(f"the file {_damage(error)}: {_AGAIN}") from None
     except ValueError as error:
-        raise Refused(f"the file is no notebook (JSON: {error}): {_AGAIN}") from None
+        raise Refused(f"the file is no notebook ({error}): {_AGAIN}") from None
+
+
+def _damage(error: json.JSONDecodeError) -> str:
+    if error.pos == 0:
+        return "is no notebook"
+    if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
+        return f"breaks off in line {error.lineno}, as after a download that did not come to its end"
+    return f"is damaged in line {error.lineno}"
 
 
 def _small(digits: str) -> int:

@@ -19,7 +19,7 @@ from scalelab.grader.lab import GradedLab, Plan
 from scalelab.grader.measured import HeardAnswers
 from scalelab.grader.sandbox import Learner, WarmProcess
 from scalelab.grading.answers import Stopped
-from scalelab.grading.checks import Check, CheckResult, Outcome
+from scalelab.grading.checks import COMES_AFTER, Check, CheckResult, Outcome
 from scalelab.grading.limits import OverLimit
 from scalelab.grading.running import run_check
 from scalelab.grading.seeds import course_seed
@@ -96,6 +96,9 @@ class Hearing:
         """
         starts = 0
         for check, _ in self._lab.checks:
+            if vain := self._in_vain(check):
+                self.results.append(vain)
+                continue
             if time.monotonic() > self._deadline or starts > len(self._lab.checks):
                 self.results.append(_not_heard(check))
                 continue
@@ -107,6 +110,16 @@ class Hearing:
             result = self._check(replace(check, limit_s=limit_s))
             self._hurry_after(result.seconds, limit_s)
             self.results.append(result)
+
+    def _in_vain(self, check: Check) -> CheckResult | None:
+        """Return the result of a check that gives nothing, since the one that must pass first did not."""
+        before = next((result for result in self.results if result.name == check.after), None)
+        if before is None or before.outcome in (Outcome.PASSED, Outcome.INCONCLUSIVE):
+            return None
+        untouched = before.outcome is Outcome.NOT_ATTEMPTED
+        outcome = Outcome.NOT_ATTEMPTED if untouched else Outcome.FAILED
+        told = f"it counts once `{check.after}` passes"
+        return _without_trial(check, outcome, told, "" if untouched else COMES_AFTER)
 
     def _limit(self, limit_s: float) -> float:
         """Return the limit that holds now, for what would have `limit_s` by itself."""
@@ -154,9 +167,10 @@ class Hearing:
             self._left_out[number] = _ENDINGS.get(how, told if how == "ok" else f"{told} ({how})")
             if time.monotonic() > self._deadline:
                 limit = format_seconds(self._warm.limits.submission_s)
-                raise TimedOut(f"its cells did not end in {limit}; the last one was cell {number}")
+                raise TimedOut(f"its cells did not end in {limit}; the last one was {self._shown(number)}")
             if len(self._left_out) > LEFT_OUT:
-                every = ", ".join(f"cell {number} {why}" for number, why in sorted(self._left_out.items()))
+                left_out = sorted(self._left_out.items())
+                every = ", ".join(f"{self._shown(number)} {why}" for number, why in left_out)
                 raise TimedOut(f"its cells ended the process again and again: {every}")
 
     def _files(self) -> dict[str, bytes]:
@@ -184,7 +198,9 @@ class Hearing:
             finally:
                 self._hurry_after(time.monotonic() - started, cell_s)
             if troubles:
-                self._troubles[cell.number] = _NOTE.sub("", troubles[0], count=1)
+                trouble = _NOTE.sub("", troubles[0], count=1)
+                was_stopped = trouble.startswith("stopped after ")
+                self._troubles[cell.number] = f"{'was' if was_stopped else 'ended in'} {trouble}"
         return None
 
     def _ask_written(self) -> None:
@@ -204,13 +220,17 @@ class Hearing:
         undefined = {name for result in self.results for name in _UNDEFINED.findall(result.message)}
         return bool((self._missing | undefined) & set(names))
 
+    def _shown(self, number: int) -> str:
+        return next(cell.shown for cell in self._cells if cell.number == number)
+
     def notes(self, plan: Plan) -> list[str]:
         """Return a sentence for each cell that did not run through, and is the student's own."""
-        told = [f"cell {number} {why}, so it was left out" for number, why in sorted(self._left_out.items())]
+        left_out = sorted(self._left_out.items())
+        told = [f"{self._shown(number)} {why}, so it was left out" for number, why in left_out]
         for number, trouble in sorted(self._troubles.items()):
             needs_idle = set(_UNDEFINED.findall(trouble)) & plan.idle_names  # of a cell that was not needed
             if number not in plan.released and not needs_idle:
-                told.append(f"cell {number} ended in {trouble}")
+                told.append(f"{self._shown(number)} {trouble}")
         return told
 
     def explained(self, result: CheckResult, plan: Plan) -> CheckResult:
@@ -218,27 +238,23 @@ class Hearing:
         if result.outcome is not Outcome.NOT_ATTEMPTED:
             return result
         for cell in plan.cells:
-            why = self._left_out.get(cell.number)
-            why = why or (f"ended in {self._troubles[cell.number]}" if cell.number in self._troubles else "")
+            why = self._left_out.get(cell.number) or self._troubles.get(cell.number)
             asked = cell.names | self._lab.tasks.get(cell.hint, frozenset())
             name = next((name for name in sorted(asked) if f"`{name}`" in result.message), "")
             if why and name and "there is no" in result.message:
                 return replace(
                     result,
                     outcome=Outcome.CRASHED,
-                    message=f"cell {cell.number}, which defines `{name}`, {why}",
+                    message=f"{cell.shown}, which defines `{name}`, {why}",
                     code="cell-ended",
                 )
         return result
 
 
 def _not_heard(check: Check) -> CheckResult:
-    return CheckResult(
-        check.name,
-        Outcome.CRASHED,
-        0.0,
-        check.points,
-        check.goal,
-        "the time for the whole submission was used up by the checks before this one",
-        "over-limit",
-    )
+    told = "the time for the whole submission was used up by the checks before this one"
+    return _without_trial(check, Outcome.CRASHED, told, "over-limit")
+
+
+def _without_trial(check: Check, outcome: Outcome, message: str, code: str) -> CheckResult:
+    return CheckResult(check.name, outcome, 0.0, check.points, check.goal, message, code)

@@ -19,6 +19,7 @@ from scalelab.core.paths import shipped
 from scalelab.grader.cells import CodeCell, Refused, SubmittedNotebook, read_submission
 from scalelab.grader.handed import Handed
 from scalelab.grader.hearing import Hearing, TimedOut
+from scalelab.grader.introspection import find_introspection
 from scalelab.grader.lab import GradedLab, Plan
 from scalelab.grader.limits import Limits
 from scalelab.grader.sandbox import WarmProcess
@@ -137,6 +138,9 @@ class Judge:
             "checks": [check_row(result, is_hidden=result.name in hidden) for result in results],
             "written": heard.written,
             "fingerprints": self._fingerprints(plan),
+            "introspection": find_introspection(
+                cell for cell in plan.cells if cell.number not in plan.released
+            ),
             "isolation": list(self.warm.isolation),
             "more_notes": [*submitted.notes, *heard.notes(plan)],
         }

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scalelab import __version__
-from scalelab.core.errors import ConfigError, LabFileError
+from scalelab.core.errors import ConfigError, LabFileError, did_you_mean
 from scalelab.core.lazy import require
 from scalelab.grader.cells import CodeCell, Refused, SubmittedNotebook, read_submission
 from scalelab.grader.limits import Limits, read_limits
@@ -119,7 +119,8 @@ class GradedLab:
         """Return the checks, each with whether it is hidden; this imports what they need.
 
         Raises:
-            LabFileError: a checks file is broken, or a hidden check has the name of a visible one.
+            LabFileError: a checks file is broken, or a hidden check has the name of a visible one, or comes
+                after none.
         """
         visible = load_checks(self.folder)
         path = self.files.get("hidden_checks.py")
@@ -128,6 +129,12 @@ class GradedLab:
             raise LabFileError(
                 f"{path}: there is a visible check {name!r} already", hint="rename the hidden one"
             )
+        for check in (*visible.values(), *hidden.values()):
+            if check.after and (check.name not in hidden or check.after not in visible):
+                raise LabFileError(
+                    f"check {check.name!r} has after={check.after!r}: a hidden one names a visible one there",
+                    hint=did_you_mean(check.after, visible),
+                )
         return (
             *((check, False) for check in visible.values()),
             *((check, True) for check in hidden.values()),
@@ -175,14 +182,17 @@ class GradedLab:
 
     @functools.cached_property
     def preload(self) -> tuple[str, ...]:
-        """Return the modules that the released cells and ``inside.py`` import."""
+        """Return the modules that the released cells and ``inside.py`` import, and what an export will."""
         names: list[str] = []
-        for text in (*(each.cell.text for each in self.release), self.inside_source):
+        texts = [*(each.cell.text for each in self.release), self.inside_source]
+        for text in texts:
             for node in ast.walk(_parse(text) or ast.Module([], [])):
                 if isinstance(node, ast.Import):
                     names += [alias.name for alias in node.names]
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     names.append(node.module)
+        if any("onnx.export" in text for text in texts):
+            names.append("onnxscript")
         return tuple(name for name in dict.fromkeys(names) if name not in {"__future__", "scalelab"})
 
     def plan(self, submitted: SubmittedNotebook) -> Plan:

@@ -29,8 +29,8 @@ from scalelab.grading.limits import OverLimit
 from scalelab.grading.lines import Line
 
 NOTES = 50
-TEXT = 20_000
-"""characters of one written answer that are kept"""
+TEXT, TEXTS = 16_000, 64_000
+"""characters of one written answer, and of all together, that are kept"""
 CALL_S = 60.0
 """for a question outside of a check"""
 FAILED_KEPT = 16
@@ -81,7 +81,14 @@ class RemoteAnswers(Answers):
         found = self._ask_shell("explained", deadline=time.monotonic() + CALL_S)["of"]
         if type(found) is not dict or not all(type(text) is str for pair in found.items() for text in pair):
             raise self._broken()
-        return {line_of(name)[:100]: text[:TEXT] for name, text in list(found.items())[:NOTES]}
+        kept, left = {}, TEXTS
+        for name, text in list(found.items())[:NOTES]:
+            room = min(TEXT, left)
+            left -= min(len(text), room)
+            more = len(text) - room
+            cut = f" ... (cut: {more} more characters)" if more > 0 else ""
+            kept[line_of(name)[:100]] = text[:room] + cut
+        return kept
 
     def begin(self, check: Check, *, seed: int) -> None:
         """Start over for a check: its limit, its inputs; what was lent to the learner is taken back."""

@@ -28,6 +28,7 @@ from scalelab.grader.rows import KnownRows
 from scalelab.grader.submissions import Submission, discover
 from scalelab.grader.worker import plan_for
 from scalelab.grading.grades import Grade
+from scalelab.grading.waiting import write_waiting
 
 RESULTS = "results.jsonl"
 KEY = "course.key"
@@ -79,6 +80,7 @@ def run_grading(
     pattern: str | None = None,
     only: Sequence[str] = (),
     names: Mapping[str, str] | None = None,
+    also_called: Callable[[Sequence[str]], Mapping[str, str]] = lambda students: {},
     due: datetime | None = None,
     key_file: Path | None = None,
     limits: Limits | None = None,
@@ -92,6 +94,7 @@ def run_grading(
         executor: ``dask://HOST:PORT``, or empty for this machine.
         only: students; their submissions are judged again even if nothing has changed.
         names: the ids of students whose files are under another name.
+        also_called: by what else `only` may call the students of these ids: a class list knows more names.
         due: what was handed in later is marked.
         key_file: holds the course's secret, from which students have their variants; without it, all have
             the common one, and a secret for hidden inputs is made and kept in `out`.
@@ -104,10 +107,14 @@ def run_grading(
     with hold_lock(out / ".lock", doing=f"grading {lab.slug}"):
         found = discover(submissions, pattern=pattern, lab=lab.slug, skip=out)
         found = _under_their_ids(found, names or {})
-        chosen = [each for each in found if not only or each.student in only]
-        for name in set(only) - {each.student for each in found}:
-            hint = did_you_mean(name, [each.student for each in found])
-            raise ConfigError(f"there is no submission of {name!r} in {submissions}", hint=hint)
+        students = [each.student for each in found]
+        known_as = {**also_called(students), **{student: student for student in students}}
+        for name in only:
+            if name not in known_as:
+                hint = did_you_mean(name, known_as)
+                raise ConfigError(f"there is no submission of {name!r} in {submissions}", hint=hint)
+        wanted = {known_as[name] for name in only}
+        chosen = [each for each in found if not only or each.student in wanted]
         plan = plan_for(
             lab.folder,
             limits=limits or lab.limits,
@@ -118,8 +125,10 @@ def run_grading(
         known = KnownRows(out / RESULTS, lab=lab.slug)
         with open_executor(executor, jobs=jobs) as opened:
             run = _Run(lab, plan, known, *opened, on_progress)
-            run.finished.gone = len(known.students - {each.student for each in found})
-            return run.grade(chosen, due=due, again=bool(only))
+            run.finished.gone = len(known.students - set(students))
+            finished = run.grade(chosen, due=due, again=bool(only))
+        write_waiting(out, set(students) - known.students)
+        return finished
 
 
 def _under_their_ids(found: Sequence[Submission], names: Mapping[str, str]) -> list[Submission]:

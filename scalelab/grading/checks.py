@@ -12,6 +12,8 @@ from typing import Any
 from scalelab.core.errors import LabFileError
 
 HINTS = 3
+COMES_AFTER = "comes-after"
+"""feedback code of a hidden check that was not run, since the visible one before it failed"""
 KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -40,6 +42,8 @@ class Check:
     limit_s: float = 10.0
     measured: bool = False
     """its verdict rests on a measurement, so it may be inconclusive"""
+    after: str = ""
+    """of a hidden check: the visible one that must pass first, or this one gives nothing"""
 
     @property
     def folder(self) -> Path | None:
@@ -99,7 +103,13 @@ class CheckResult:
 
 
 def check(
-    name: str, *, points: float, hints: tuple[str, ...], limit_s: float = 10.0, measured: bool = False
+    name: str,
+    *,
+    points: float,
+    hints: tuple[str, ...],
+    limit_s: float = 10.0,
+    measured: bool = False,
+    after: str = "",
 ) -> Callable[[Callable[[Any], None]], Check]:
     """Make a `Check` of a function over `Answers`; its docstring's first line is the goal that a card shows.
 
@@ -109,6 +119,8 @@ def check(
         hints: exactly three, growing from a nudge to nearly the answer.
         limit_s: the learner's code may take this long [s].
         measured: the function may call `inconclusive` on a machine too noisy to tell.
+        after: in ``hidden_checks.py``, the visible check of the same task: where that fails, this one is not
+            run and gives nothing.
 
     Raises:
         LabFileError: the check is written wrongly (a matter of the lab's author).
@@ -125,7 +137,7 @@ def check(
             raise LabFileError(f"{where} gives {points} points", hint="give a number above 0")
         if not KEBAB.fullmatch(name.replace("_", "-")):
             raise LabFileError(f"{where} is not a name", hint="small letters, digits and hyphens")
-        made = Check(name, goal, points, tuple(hints), judge, limit_s, measured)
+        made = Check(name, goal, points, tuple(hints), judge, limit_s, measured, after)
         judge.__globals__.setdefault("__checks__", []).append(made)
         return made
 

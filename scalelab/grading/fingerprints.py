@@ -20,7 +20,7 @@ W = 5
 """neighbouring hashes of which one is kept"""
 LIMIT = 20_000
 """tokens that are looked at; longer code is machine-made"""
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""(?P<space>\s+|\\\n|\#[^\n]*)
       | (?P<text>(?i:[rbuf]{0,2})(?:'''.*?'''|\"\"\".*?\"\"\"|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"))
       | (?P<number>\.?\d[\w.]*)
@@ -62,7 +62,7 @@ def _tokens(source: str) -> Iterator[str]:
     """Yield what is left of the code, token by token, at most LIMIT of them."""
     before = ""
     count = 0
-    for match in _TOKEN.finditer(source):
+    for match in TOKEN.finditer(source):
         kind, text = match.lastgroup, match.group()
         if kind == "space":
             continue

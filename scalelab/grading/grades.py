@@ -51,6 +51,8 @@ class Grade:
     """answers in words, by the name of the question: for marking by hand"""
     fingerprints: dict[str, list[int]] = field(default_factory=dict)
     """`fingerprints.fingerprint` of the student's code, by the name of the task"""
+    introspection: list[str] = field(default_factory=list)
+    """where the code looks into Python's frames, closures or objects: for the instructor, no verdict"""
     notes: list[str] = field(default_factory=list)
     """what the grader passed over or mended, a sentence each: cells that ended in an error, a renamed file"""
     attempts: list[str] = field(default_factory=list)

@@ -29,6 +29,12 @@ class Line:
         return f"line {self.number} of {name}" + (f": `{self.text}`" if self.text else "")
 
 
+def first_line(source: str) -> str:
+    """Return how a cell begins, in at most 50 characters: JupyterLab shows no numbers to find it by."""
+    line = next((line.strip() for line in source.splitlines() if line.strip()), "")
+    return (line if len(line) <= 50 else f"{line[:47]}...").replace("`", "'")
+
+
 def find_line(error: BaseException, namespace: Mapping[str, Any], *, is_learners: bool) -> Line | None:
     """Return the learner's line in the traceback of `error`; None where the learner's code has no part in it.
 

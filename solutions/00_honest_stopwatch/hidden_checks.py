@@ -15,7 +15,7 @@ HINTS = (
 )
 
 
-@check("stopwatch-corners", points=1, hints=HINTS)
+@check("stopwatch-corners", points=1, after="stopwatch", hints=HINTS)
 def stopwatch_takes_no_more_than_it_is_asked(answers: Answers) -> None:
     """Time a single call without warm-up, and none at all."""
     now_s, calls = [0.0], []
@@ -39,7 +39,7 @@ def stopwatch_takes_no_more_than_it_is_asked(answers: Answers) -> None:
     )
 
 
-@check("interval-every-n", points=1, hints=HINTS)
+@check("interval-every-n", points=1, after="interval", hints=HINTS)
 def interval_for_every_n(answers: Answers) -> None:
     """Give the interval by counting for every n from 1 to 60, ties and all."""
     median_interval = answers["median_interval"]
@@ -64,7 +64,7 @@ def interval_for_every_n(answers: Answers) -> None:
             )
 
 
-@check("false-alarms-corners", points=1, hints=HINTS)
+@check("false-alarms-corners", points=1, after="aa-test", hints=HINTS)
 def one_trial(answers: Answers) -> None:
     """Count one single trial."""
     for said, wanted in (("A", 1), ("B", 1), ("INCONCLUSIVE", 0)):
@@ -76,7 +76,7 @@ def one_trial(answers: Answers) -> None:
         )
 
 
-@check("verdict-smallest-n", points=1, hints=HINTS)
+@check("verdict-smallest-n", points=1, after="verdict", hints=HINTS)
 def six_pairs_are_enough(answers: Answers) -> None:
     """Find a winner in six clear pairs, and none in five."""
     for n, wanted in ((6, "A"), (5, "INCONCLUSIVE"), (1, "INCONCLUSIVE")):
@@ -88,7 +88,7 @@ def six_pairs_are_enough(answers: Answers) -> None:
         )
 
 
-@check("race-odd-pairs", points=1, hints=HINTS)
+@check("race-odd-pairs", points=1, after="fair-race", hints=HINTS)
 def odd_number_of_pairs(answers: Answers) -> None:
     """Race an odd number of pairs; each side runs exactly that often."""
     now_s, calls = [0.0], []
@@ -108,7 +108,7 @@ def odd_number_of_pairs(answers: Answers) -> None:
     expect(calls.count("A") == calls.count("B") == 5, f"calls were {calls}", code="odd-calls")
 
 
-@check("guard-mirror", points=1, hints=HINTS)
+@check("guard-mirror", points=1, after="guard", hints=HINTS)
 def guard_sees_the_mirror_image(answers: Answers) -> None:
     """Refuse also a race in which B is always first."""
     seen = answers.inside("try_guard", orders=["BA" * 99])

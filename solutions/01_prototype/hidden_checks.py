@@ -15,7 +15,7 @@ HINTS = (
 )
 
 
-@check("settings-corners", points=1, hints=HINTS)
+@check("settings-corners", points=1, after="settings", hints=HINTS)
 def settings_do_not_leak(answers: Answers) -> None:
     """Settings of one run never reach another."""
     run_settings, run_id = answers["run_settings"], answers["run_id"]
@@ -32,7 +32,7 @@ def settings_do_not_leak(answers: Answers) -> None:
     expect(len(ids) == 50, f"50 seeds gave {len(ids)} ids", code="ids-collide")
 
 
-@check("split-corners", points=1, hints=HINTS)
+@check("split-corners", points=1, after="split", hints=HINTS)
 def split_of_single_photos(answers: Answers) -> None:
     """Every parcel is in the test with some seed, also where it has one photo only."""
     split = answers["split_parcels"]
@@ -53,7 +53,7 @@ def split_of_single_photos(answers: Answers) -> None:
     )
 
 
-@check("score-corners", points=1, hints=HINTS)
+@check("score-corners", points=1, after="score", hints=HINTS)
 def score_at_the_ends(answers: Answers) -> None:
     """All right is 1, all wrong is 0, one wrong digit a code is 5/6 and 0."""
     digits = answers.rng.integers(0, 10, (8, 6))
@@ -73,7 +73,7 @@ def score_at_the_ends(answers: Answers) -> None:
         )
 
 
-@check("run-corners", points=1, hints=HINTS, limit_s=30.0)
+@check("run-corners", points=1, after="run", hints=HINTS, limit_s=30.0)
 def run_survives_company(answers: Answers) -> None:
     """A run between two others gives what it gives alone."""
     run = answers["run_experiment"]
@@ -92,7 +92,7 @@ def run_survives_company(answers: Answers) -> None:
     expect(len(set(alone)) == 3, "three seeds did not give three results", code="seed-ignored")
 
 
-@check("hottest-corners", points=1, hints=HINTS)
+@check("hottest-corners", points=1, after="hottest", hints=HINTS)
 def hottest_of_two(answers: Answers) -> None:
     """A part of share s is worth at most 1 / (1 - s)."""
     share = float(answers.rng.uniform(0.55, 0.95))
@@ -102,7 +102,7 @@ def hottest_of_two(answers: Answers) -> None:
     expect_close(speedup, 1 / (1 - share), what="speed-up", code="wrong-speedup")
 
 
-@check("drill-corners", points=1, hints=HINTS)
+@check("drill-corners", points=1, after="drill", hints=HINTS)
 def features_in_any_order(answers: Answers) -> None:
     """A photo's features are the same alone, in company, and in any order."""
     photos = answers.rng.integers(0, 200, (5, 28, 168)).astype(np.uint8)

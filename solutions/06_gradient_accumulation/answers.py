@@ -233,15 +233,17 @@ def accumulate(model, micro_batches):
 """,
 )
 
-STEP = Task(
-    right=[
-        """
+STEP_RIGHT = """
 def accumulated_step(model, optimizer, micro_batches, max_grad_norm=float("inf")):
     accumulate(model, micro_batches)
     norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
     optimizer.step()
     return norm
-""",
+"""
+
+STEP = Task(
+    right=[
+        STEP_RIGHT,
         """
 def accumulated_step(model, optimizer, micro_batches, max_grad_norm=float("inf")):
     accumulate(model, micro_batches)
@@ -255,6 +257,7 @@ def accumulated_step(model, optimizer, micro_batches, max_grad_norm=float("inf")
 """,
     ],
     wrong={
+        "accumulate-first": ACCUMULATE.wrong["weighs-photos"] + STEP_RIGHT,
         "not-clipped": """
 def accumulated_step(model, optimizer, micro_batches, max_grad_norm=float("inf")):
     accumulate(model, micro_batches)

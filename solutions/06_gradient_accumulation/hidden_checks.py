@@ -54,7 +54,7 @@ def _is_near(found: Tensor, wanted: Tensor) -> bool:
     return is_alike and bool((found - wanted).norm() <= 1e-3 * wanted.norm())
 
 
-@check("weights-without-labels", points=1, hints=HINTS)
+@check("weights-without-labels", points=1, after="weights", hints=HINTS)
 def an_unlabelled_micro_batch_weighs_nothing(answers: Answers) -> None:
     """Give a micro-batch without labels the weight 0."""
     labels = [torch.zeros(4, 6, dtype=torch.long), torch.full((3, 6), IGNORE)]
@@ -64,7 +64,7 @@ def an_unlabelled_micro_batch_weighs_nothing(answers: Answers) -> None:
     )
 
 
-@check("accumulate-corners", points=1, hints=HINTS, limit_s=60)
+@check("accumulate-corners", points=1, after="accumulate", hints=HINTS, limit_s=60)
 def any_cut_gives_the_same_gradient(answers: Answers) -> None:
     """Give the gradient of the whole for single photos, and with a micro-batch that has no label."""
     images, labels = _batch(answers, 5)
@@ -77,7 +77,7 @@ def any_cut_gives_the_same_gradient(answers: Answers) -> None:
     expect(_is_near(_flat(seen["gradients"]), wanted), told, code="single-photos")
 
 
-@check("step-short-gradient", points=1, hints=HINTS, limit_s=60)
+@check("step-short-gradient", points=1, after="step", hints=HINTS, limit_s=60)
 def a_short_gradient_is_left_alone(answers: Answers) -> None:
     """Step along the whole gradient of two micro-batches where it is shorter than the limit."""
     images, labels = _batch(answers, 5)
@@ -92,7 +92,7 @@ def a_short_gradient_is_left_alone(answers: Answers) -> None:
     expect(_is_near(moved, wanted), told, code="short-gradient")
 
 
-@check("bytes-proportional", points=1, hints=HINTS)
+@check("bytes-proportional", points=1, after="bytes", hints=HINTS)
 def bytes_grow_with_the_batch(answers: Answers) -> None:
     """Count for a convolution too, in proportion to the batch."""
     images, _ = _batch(answers, 8)
@@ -104,7 +104,7 @@ def bytes_grow_with_the_batch(answers: Answers) -> None:
     expect_close(eight, wanted, what="bytes of 8 photos", code="wrong-for-convolution", rtol=0)
 
 
-@check("checkpoint-two-blocks", points=1, hints=HINTS)
+@check("checkpoint-two-blocks", points=1, after="checkpoint", hints=HINTS)
 def two_blocks(answers: Answers) -> None:
     """Bring a gradient to the first of two blocks, whose input needs none."""
     draws = [
@@ -119,7 +119,7 @@ def two_blocks(answers: Answers) -> None:
     expect_close(seen["alone"], one, what="the output of one block", code="one-block")
 
 
-@check("epoch-corners", points=1, hints=HINTS, limit_s=60)
+@check("epoch-corners", points=1, after="epoch", hints=HINTS, limit_s=60)
 def epochs_of_any_length(answers: Answers) -> None:
     """Take the right number of steps for every length of an epoch."""
     for n, per_step, wanted in ((1, 4, 1), (4, 2, 2), (5, 1, 5), (3, 3, 1)):

@@ -33,7 +33,8 @@ def test_a_task_that_is_defined_twice_is_said(write_notebook):
     path = write_notebook(
         "def weights(counts): return 1", "%time 1\ndef other(): pass", "def weights(counts): pass"
     )
-    assert read_notebook(path).notes == ("weights is defined in cells 2 and 4: the last one counts",)
+    both = "2 (`def weights(counts): return 1`) and 4 (`def weights(counts): pass`)"
+    assert read_notebook(path).notes == (f"weights is defined in cells {both}: the last one counts",)
 
 
 def test_an_overload_within_one_cell_is_no_double(write_notebook):

@@ -113,9 +113,9 @@ def test_a_lab_is_found_by_number_and_words_and_a_wrong_one_is_said(course_of):
     assert {course.lab(name).slug for name in ("41", "own_numbers", SLUG, "41_own_numbers")} == {SLUG}
     with pytest.raises(ConfigError, match="no lab '42'"):
         course.lab("42")
-    with pytest.raises(ConfigError, match="no lab '41'") as caught:
+    with pytest.raises(ConfigError, match=f"does not give lab {SLUG} yet") as caught:
         course_of("").lab("41")
-    assert "[labs." in caught.value.hint
+    assert f'uncomment [labs."{SLUG}"]' in caught.value.hint
 
 
 def test_no_course_a_torn_file_and_another_encoding_are_said(tmp_path, course_of):

@@ -142,6 +142,12 @@ def test_a_term_from_the_first_command_to_the_course_systems_table(term, tmp_pat
 
 
 def test_every_step_out_of_turn_says_what_comes_before_it(term, tmp_path):
+    toml = tmp_path / "term" / "course.toml"
+    toml.write_text(toml.read_text(encoding="utf-8").replace(LABS, ""), encoding="utf-8")
+    assert f'does not give lab {SLUG} yet\nhint: in course.toml, uncomment [labs."{SLUG}"]' in term(
+        "release", "41", code=2
+    )  # as right after `course new`
+    toml.write_text(toml.read_text(encoding="utf-8") + LABS, encoding="utf-8")
     assert f"no lab '42'\nhint: known: {SLUG}" in term("release", "42", code=2)
     assert "course collect" in term("grade", "41", code=2)
     assert "course grade" in term("export", "41", code=2)
@@ -157,8 +163,10 @@ def test_an_export_says_whose_hand_in_was_not_graded_yet(term, tmp_path):
     folder = tmp_path / "term"
     pack(folder / "canvas.zip", (folder / "course.key").read_text().strip())
     term("collect", "41", "canvas.zip")
-    told = "5 hand-ins are collected but not graded, and counted as none (21/CSE/002 and others)"
+    told = "5 hand-ins not graded yet, and so in no table (21/CSE/002, 21/CSE/003, "
     assert told in term("grade", "41", "--jobs", "1", "--only", "21/CSE/001")
     assert told in term("export", "41", "--format", "canvas")
+    listed = table(folder / "grades" / SLUG / "gradebook.csv")
+    assert [row["student"][-3:] for row in listed] == ["001", "007"], "007 handed nothing in"
     term("grade", "41", "--jobs", "1")
     assert "not graded" not in term("export", "41", "--format", "canvas")

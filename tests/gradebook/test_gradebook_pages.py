@@ -63,6 +63,26 @@ def out(tmp_path_factory) -> Path:
     return folder
 
 
+def test_only_the_instructor_sees_where_code_digs(tmp_path):
+    place = "cell 5, line 3: _getframe"
+    write_results(tmp_path, [graded("mira", introspection=[place]), graded("ravi")])
+    report = write_gradebook(tmp_path)
+    assert place in (text := words(tmp_path / "dashboard.html"))
+    assert "never a verdict" in text
+    assert any("mira" in note and "no verdict" in note for note in report.notes)
+    assert "_getframe" not in (tmp_path / "feedback" / "mira.html").read_text(encoding="utf-8")
+
+
+def test_a_hidden_check_that_came_too_early_says_what_comes_first(tmp_path):
+    outcomes = {"accumulate": "failed", "accumulate-corners": "failed"}
+    row = graded("mira", outcomes)
+    row.checks[-1].update(code="comes-after", message="it counts once `accumulate` passes", meaning="")
+    write_results(tmp_path, [row])
+    write_gradebook(tmp_path)
+    assert "It counts once accumulate passes." in words(tmp_path / "feedback" / "mira.html")
+    assert "comes-after" not in words(tmp_path / "dashboard.html")
+
+
 def test_a_student_reads_what_came_back_what_it_looks_like_and_a_hint(tmp_path):
     write_results(
         tmp_path, [graded("mira", {"accumulate": "failed", "memory": "crashed", "weights": "not attempted"})]

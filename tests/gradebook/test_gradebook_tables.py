@@ -13,6 +13,7 @@ from scalelab.core.errors import DataError
 from scalelab.gradebook.classbook import keep_settings, read_classbook
 from scalelab.gradebook.exports import write_exports
 from scalelab.gradebook.table_files import read_table, write_table
+from scalelab.grading.waiting import write_waiting
 
 NBGRADER = [
     "assignment", "duedate", "timestamp", "student_id", "last_name", "first_name", "email", "raw_score",
@@ -112,6 +113,24 @@ def test_canvas_gets_its_own_columns_back(tmp_path):
         ["Rao, Mira", "77", "S1", "mira01", "A", "13"],
     ]
     assert any("stranger" in note for note in notes)
+
+
+def test_a_hand_in_without_a_grade_is_not_taken_for_none(tmp_path):
+    write_results(tmp_path, [graded("mira_7")])
+    write_waiting(tmp_path, ["ravi_8"])
+    notes = export(tmp_path, "student,name,canvas_id\nmira,Mira,7\nravi,Ravi,8\nlena,Lena,9\n")
+    assert [row["student"] for row in rows(tmp_path / "gradebook.csv")] == ["lena", "mira_7"]
+    assert notes[0] == "1 hand-in not graded yet, and so in no table (ravi): grade once more, without --only"
+    assert any("handed nothing in: lena" in note for note in notes)
+    write_waiting(tmp_path, [])
+    export(tmp_path)
+    assert [row["student"] for row in rows(tmp_path / "gradebook.csv")] == ["lena", "mira_7", "ravi"]
+
+
+def test_nobody_is_told_about_canvas_who_did_not_name_its_assignment(tmp_path):
+    write_results(tmp_path, [graded("mira")])
+    assert not any("canvas" in note for note in export(tmp_path, title="Accumulation"))
+    assert any("--roster" in note for note in export(tmp_path, column="Lab 6 (1234)"))
 
 
 def test_canvas_is_told_to_need_a_number_of_the_assignment(tmp_path):

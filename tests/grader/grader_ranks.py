@@ -124,6 +124,7 @@ def write_lab(folder: Path) -> Path:
     (folder / "checks.py").write_text(CHECKS)
     (folder / "inside.py").write_text(INSIDE)
     stubs = [_task(name, text.partition("\n    ")[0] + "\n    ...") for name, text in ANSWERS.items()]
+    stubs[1]["source"] += "  # by torch.onnx.export, say"
     (folder / "lab.ipynb").write_text(json.dumps({"cells": [code_cell(SETUP), *stubs]}))
     return folder
 

@@ -41,7 +41,10 @@ def test_the_code_cells_come_in_order_with_their_places():
     [
         (b"", "empty"),
         (b" \n\n ", "empty"),
-        (b"{", "no notebook"),
+        (b"hello", "the file is no notebook: open it"),
+        (b"{", "breaks off in line 1, as after a download"),
+        (b'{"cells": [\n{"source": "x = ', "breaks off in line 2"),
+        (b'{"cells": [\n{"source" "x"}]}', "is damaged in line 2: open it"),
         (b"null", "NoneType at its top"),
         (b"[1, 2, 3]", "list at its top"),
         (b"{}", "no list of cells"),

@@ -269,6 +269,18 @@ def test_texts_are_kept_and_measurements_passed_over(forks):
         assert answers.get("x", 5) == 5
 
 
+def test_a_row_keeps_so_much_of_all_texts_and_says_what_was_cut(forks):
+    long = "for n in range(40): lab.explain(f'q{n}', f'{n}' + 'x' * 30_000)"
+    with forks.channel() as channel:
+        answers = RemoteAnswers(channel)
+        assert answers.run([long], cell_s=5, deadline=time.monotonic() + 9) == []
+        found = answers.explained()
+    assert len(found) == 40
+    assert found["q0"].endswith("x ... (cut: 14001 more characters)")
+    assert found["q39"] == " ... (cut: 30002 more characters)"
+    assert sum(map(len, found.values())) < 70_000
+
+
 def test_a_file_of_the_working_folder_comes_as_bytes(forks, tmp_path):
     cells = (f"import os; os.chdir({str(tmp_path)!r})", "open('m.bin', 'wb').write(b'ab' * 9)")
     with forks.learner(*cells) as answers:

@@ -221,6 +221,24 @@ def test_the_command_writes_rows_and_gradebook_and_says_how_many(lab, tmp_path):
     assert (out / "dashboard.html").exists()
 
 
+def test_only_one_student_by_the_lists_id_and_the_others_are_not_taken_for_missing(lab, tmp_path):
+    submissions, out = light.fill_class(tmp_path / "class", 3), tmp_path / "out"
+    out.mkdir()
+    (out / "roster.csv").write_text("student,login\nS0,student000\nS1,student001\nS2,student002\nS3,x\n")
+    words = ["grade", str(lab.folder), str(submissions), "--out", str(out)]
+    for name in ("S1", "student001"):
+        told = CliRunner().invoke(main, [*words, "--only", name])
+        assert told.exit_code == 0, told.output
+        assert "2 hand-ins not graded yet, and so in no table (S0, S2)" in told.output
+        assert "handed nothing in: S3" in told.output
+    assert list(rows(out)) == ["student001"]
+    told = CliRunner().invoke(main, [*words, "--only", "S9"])
+    assert (told.exit_code, "no submission of 'S9'" in told.output) == (2, True)
+    told = CliRunner().invoke(main, words)
+    assert "not graded yet" not in told.output
+    assert len(rows(out)) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

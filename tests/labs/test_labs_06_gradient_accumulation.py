@@ -76,6 +76,16 @@ def test_weights_in_a_tensor_of_any_type_are_taken(names):
         assert LAB.try_answer("weights", source, names).is_passed
 
 
+@pytest.mark.parametrize("code", LAB.answers["accumulate"].wrong)
+def test_a_step_is_not_blamed_for_what_accumulate_does(code, names):
+    accumulate, step = LAB.answers["accumulate"].wrong[code], LAB.answers["step"]
+    result = LAB.try_answer("step", accumulate + step.right[0], names)
+    assert result.is_passed or result.code == "accumulate-first", str(result)
+    for slip in ("not-clipped", "clips-values", "cleared-before-step"):
+        result = LAB.try_answer("step", accumulate + step.wrong[slip], names)
+        assert result.code in ("accumulate-first", slip), str(result)
+
+
 def test_a_tensor_in_another_shape_is_the_same_bytes(names):
     right = LAB.answers["bytes"].right[0]
     by_object = right.replace("each.data_ptr(): each.nbytes", "id(each): each.nbytes")
