@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 
 WANTED = {
@@ -24,6 +25,17 @@ WANTED = {
         ("tc",),
         "only on Linux: a cable between network namespaces; the tests that lay one are skipped",
         "only on Linux: a cable between network namespaces; the tests that lay one are skipped",
+    ),
+    # torch.compile: a compiler, and the headers of the Python that it compiles for
+    "g++": (
+        ("g++", "clang++", "c++", "cl"),
+        "xcode-select --install",
+        "winget install Microsoft.VisualStudio.BuildTools, with C++",
+    ),
+    "python3-dev": (
+        (os.path.join(sysconfig.get_path("include"), "Python.h"),),
+        "install Python from python.org or Homebrew: it brings its headers",
+        "install Python from python.org: it brings its headers",
     ),
 }
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])  # Debian's place for tc
@@ -58,7 +70,9 @@ def main() -> int:
 
 
 def find(program: str) -> "str | None":
-    """Return where a program lies, also where only root looks for it."""
+    """Return where a program lies, also where only root looks for it; of a file that is none, its own path."""
+    if program.endswith(".h"):
+        return program if os.path.exists(program) else None
     return shutil.which(program, path=PATH)
 
 

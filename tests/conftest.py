@@ -18,6 +18,7 @@ import pytest
 PROGRAMS = {
     "redis-server": ("redis-server", "valkey-server"),
     "chromium": ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+    "g++": ("g++", "clang++", "c++"),
 }
 BRINGS_IT = "make system-packages"
 
@@ -32,6 +33,12 @@ def chromium() -> str:
 def redis_server() -> str:
     """Path of a Redis (or Valkey) server."""
     return _program("redis-server")
+
+
+@pytest.fixture(scope="session")
+def cxx_compiler() -> str:
+    """Path of a C++ compiler, which torch.compile calls."""
+    return _program("g++")
 
 
 def _program(name: str) -> str:

@@ -20,6 +20,8 @@ MAIN_EXTRAS = (
     "author",
     "data",
     "frameworks",
+    "openvino",
+    "minilm",
     "dev",
 )
 

@@ -21,6 +21,7 @@ PACKAGES = (
     "numpy",
     "torch",
     "onnxruntime",
+    "openvino",
     "fastapi",
     "uvicorn",
     "redis",
