@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def find(program: str) -> "str | None":
-    """Return where a program lies, also where only root looks for it; of a file that is none, its own path."""
+    """Return where a program lies, also where only root looks for it; of a header, its own path."""
     if program.endswith(".h"):
         return program if os.path.exists(program) else None
     return shutil.which(program, path=PATH)
