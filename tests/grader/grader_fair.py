@@ -51,6 +51,10 @@ class Handed:
     """tasks that build on the wrong answer: their verdict is open"""
     is_all_wrong: bool = False
 
+    @property
+    def is_right(self) -> bool:
+        return not self.wrong and not self.is_all_wrong
+
 
 class Lab:
     """A lab, its trial answers and its released notebook."""

@@ -16,7 +16,7 @@ pytestmark = [in_namespaces, pytest.mark.slow, pytest.mark.timeout(400)]
 def test_no_submission_is_misjudged(number, tmp_path):
     lab = fair.Lab(number)
     handed = [submission for _, submission in lab.submissions()]
-    assert sum(not each.wrong for each in handed) >= 12
+    assert sum(each.is_right for each in handed) >= 12
     assert sum(bool(each.wrong) for each in handed) >= 12
     assert not fair.grade(lab, tmp_path)
 
@@ -26,5 +26,5 @@ def test_right_submissions_are_of_unlike_styles(number):
     lab = fair.Lab(number)
     assert all(len(set(styles)) >= 3 for styles in lab.right.values())
     assert len(fair.MANNERS) >= 12
-    books = {str(submission.cells) for _, submission in lab.submissions() if not submission.wrong}
+    books = {str(submission.cells) for _, submission in lab.submissions() if submission.is_right}
     assert len(books) == fair.RIGHT
