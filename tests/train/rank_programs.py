@@ -15,8 +15,6 @@ from scalelab.models.gpt import initialize
 from scalelab.train.accumulate import relative_distance
 from scalelab.train.data_parallel import (
     BucketedModel,
-    InjectedWire,
-    Link,
     TopK,
     Wire,
     ddp_hook,
@@ -112,25 +110,6 @@ def ddp_beside_buckets(rank):
             "ddp top-k of all": largest_bytes,
         },
     }
-
-
-def time_the_link(rank, alpha_s, bytes_per_s, sizes, repeats):
-    """The smallest of several times of an all-reduce over an injected link, for each size."""
-    wire = InjectedWire(Link(alpha_s, bytes_per_s))
-    ways = {
-        "ring": lambda tensor: ring_all_reduce(tensor, wire),
-        "all_reduce": lambda tensor: wire.all_reduce(tensor).wait(),
-    }
-    best = {way: [float("inf")] * len(sizes) for way in ways}
-    for _ in range(repeats):
-        for way, act in ways.items():
-            for i, size in enumerate(sizes):
-                tensor = torch.ones(size // 4)
-                rank.barrier()
-                started_s = time.perf_counter()
-                act(tensor)
-                best[way][i] = min(best[way][i], time.perf_counter() - started_s)
-    return best
 
 
 def train_and_die(rank, **settings):
