@@ -55,6 +55,7 @@ class Judge:
         self.variant_key = key if has_variants else ""
         self._require_sandbox = require_sandbox
         self._warm: WarmProcess | None = None
+        self._began_s = 0.0
 
     def __enter__(self) -> Judge:
         return self
@@ -91,7 +92,7 @@ class Judge:
         Raises:
             ScalelabError: the lab or this machine is at fault, before the first check: it concerns everybody.
         """
-        started = time.perf_counter()
+        self._began_s = time.perf_counter()
         facts: dict[str, Any] = {**handed.facts, **self._judge(handed)}
         facts["notes"] = [*handed.notes, *facts.pop("more_notes", ())]
         return Grade(
@@ -99,7 +100,7 @@ class Judge:
             lab=self.lab.slug,
             lab_sha256=self.lab.sha256,
             max_points=float(self.lab.max_points),
-            seconds=round(time.perf_counter() - started, 3),
+            seconds=round(time.perf_counter() - self._began_s, 3),
             machine_load=_load(),
             graded_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
@@ -111,7 +112,8 @@ class Judge:
             submitted = read_submission(handed.raw)
         except Refused as refused:
             return {"status": "refused", "reason": refused.reason}
-        self.lab.checks, self.warm  # noqa: B018  their errors concern everybody
+        self.lab.checks, self.warm  # noqa: B018  their errors and the time that they take concern everybody
+        self._began_s = time.perf_counter()
         try:
             return self._hear(handed, submitted)
         except TimedOut as late:

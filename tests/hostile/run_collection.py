@@ -6,7 +6,8 @@
 FOLDER (or the environment's HOSTILE_COLLECTION) holds a folder for each case: ``exploit.json`` (id, expected,
 solo, kill_s), ``cells.py`` (percent cells: ``pre``, ``task: NAME``, ``post``, ``all-good``) and, where the
 file itself is changed, ``transform.py``. Cases that are not solo are graded in one class; a solo case alone
-beside two honest neighbours. Exit code 1 if the grader was fooled, harmed or slow anywhere.
+beside two honest neighbours. Exit code 1 if the grader was fooled, harmed or slow anywhere. On a machine that
+others keep busy, ``kill_s`` is that many times longer as a busy loop takes there, before and after a run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import os
 import re
 import runpy
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,14 +74,17 @@ class Exploit:
         path = self.folder / "transform.py"
         return runpy.run_path(str(path))["transform"](raw) if path.exists() else raw
 
-    def faults(self, outcome: ground.Outcome) -> list[str]:
-        """Return what the grader did wrong by this case."""
+    def faults(self, outcome: ground.Outcome, slow: float) -> list[str]:
+        """Return what the grader did wrong by this case, on a machine `slow` times slower than an idle one."""
         if self.id not in outcome.rows:
             return ["no row"]
         expected = self.facts["expected"]
         due = expected.get("score", expected.get("score_max", 0))
         return ground.faults_of(
-            outcome.row(self.id), points=due, at_most="score" not in expected, limit_s=self.facts["kill_s"]
+            outcome.row(self.id),
+            points=due,
+            at_most="score" not in expected,
+            limit_s=slow * self.facts["kill_s"],
         )
 
 
@@ -91,6 +96,21 @@ def read(folder: Path, only: list[str]) -> list[Exploit]:
         if not only or any(facts["id"].startswith(each) for each in only):
             found.append(Exploit(facts["id"], facts, path.parent))
     return found
+
+
+def slowness(*, cpu_s: float = 0.3) -> float:
+    """Return how much longer work takes here than on an idle machine, as others have the processors."""
+    began, done = time.perf_counter(), time.thread_time() + cpu_s
+    while time.thread_time() < done:
+        pass
+    return max(1.0, (time.perf_counter() - began) / cpu_s)
+
+
+def run(cases: list[Exploit], **how: Any) -> tuple[ground.Outcome, float]:
+    """Grade a class of these cases; return what came of it, and the mean slowness around it."""
+    before = slowness()
+    outcome = ground.run({case.id: case.files() for case in cases}, full_limits=True, **how)
+    return outcome, (before + slowness()) / 2
 
 
 def main() -> int:
@@ -110,29 +130,28 @@ def main() -> int:
     alone = [case for case in cases if case.facts["solo"]]
     wrong = 0
 
-    def tell(cases: list[Exploit], outcome: ground.Outcome) -> None:
+    def tell(cases: list[Exploit], outcome: ground.Outcome, slow: float) -> None:
         nonlocal wrong
-        told = {case.id: case.faults(outcome) for case in cases}
+        told = {case.id: case.faults(outcome, slow) for case in cases}
         if outcome.faults:
             told["+".join(told) if len(told) < 3 else "the class"] = outcome.faults
-        if len(cases) == 1 and outcome.seconds > cases[0].facts["kill_s"]:
+        if len(cases) == 1 and outcome.seconds > slow * cases[0].facts["kill_s"]:
             told[cases[0].id].append(f"the whole run took {outcome.seconds:.0f} s")
         for name, faults in told.items():
             wrong += bool(faults)
             row = outcome.rows.get(name, [{}])[0]
             how = f"{row.get('status')}, {row.get('points')} points, {row.get('seconds')} s"
             print(f"{'WRONG' if faults else 'ok   '} {name}: {how} {' '.join(faults)}", flush=True)
-        print(f"      ({len(cases)} cases in {outcome.seconds:.0f} s)", flush=True)
+        print(
+            f"      ({len(cases)} cases in {outcome.seconds:.0f} s, {slow:.1f} x an idle one's)", flush=True
+        )
 
     if together:
-        tell(together, ground.run({case.id: case.files() for case in together}, user=user, full_limits=True))
+        tell(together, *run(together, user=user))
     with ThreadPoolExecutor(given.at_once) as pool:
-        runs = [
-            (case, pool.submit(ground.run, {case.id: case.files()}, user=user, jobs=1, full_limits=True))
-            for case in alone
-        ]
-        for case, run in runs:
-            tell([case], run.result())
+        runs = [(case, pool.submit(run, [case], user=user, jobs=1)) for case in alone]
+        for case, running in runs:
+            tell([case], *running.result())
     print(f"{len(cases)} cases as {given.user} user: {wrong} wrong")
     return 1 if wrong else 0
 
