@@ -1,6 +1,5 @@
 """Functions that tests start on several ranks."""
 
-import dataclasses
 import os
 import signal
 import time
@@ -22,8 +21,7 @@ from scalelab.train.data_parallel import (
 )
 from scalelab.train.data_parallel.exchange import exchange_bf16, exchange_plain
 from scalelab.train.elastic.rank import train
-from scalelab.train.parallel import Pipeline, cut_stage, shard, split_by_dtensor, state_bytes
-from scalelab.train.parallel.pipeline import character_loss
+from scalelab.train.parallel.beside_whole import compare_ways
 from scalelab.train.parallel.sharded import make_sharded
 
 
@@ -127,62 +125,8 @@ def train_and_die(rank, **settings):
 
 def parallel_beside_whole(rank):
     """The same step by a whole GPT, DTensor, FSDP2 and both pipelines; how far apart they end."""
-    windows = torch.randint(11, (8, 9), generator=torch.Generator().manual_seed(0))
-    ids, targets = windows[:, :-1], windows[:, 1:]
-
-    def gpt():
-        torch.manual_seed(0)
-        return CharGpt(vocabulary=11, context=8, layers=2, heads=2, width=32)
-
-    def stepped(model, whole_of):
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        rank.arrive()
-        loss = character_loss(model(ids), targets)
-        loss.backward()
-        held = dataclasses.asdict(state_bytes(model, optimizer))
-        gradients = {name: whole_of(p.grad) for name, p in model.named_parameters()}
-        optimizer.step()
-        held["optimizer"] = state_bytes(model, optimizer).optimizer
-        weights = {name: whole_of(p) for name, p in model.named_parameters()}
-        return loss.item(), gradients, weights, held
-
-    def whole_of(tensor):
-        return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach()
-
-    def apart(found, wanted):
-        return relative_distance(
-            *(torch.cat([side[name].flatten() for name in wanted]) for side in (found, wanted))
-        )
-
-    loss, gradients, weights, held = stepped(gpt(), whole_of)
-    found = {"held": held}
-    for name, make in {"dtensor": split_by_dtensor, "fsdp": shard}.items():
-        its_loss, its_gradients, its_weights, its_held = stepped(make(gpt(), rank.world_size), whole_of)
-        found[name] = {
-            "loss": abs(its_loss - loss),
-            "gradients": apart(its_gradients, gradients),
-            "weights": apart(its_weights, weights),
-            "held": its_held,
-        }
-    for schedule in ("gpipe", "1f1b"):
-        model = gpt()
-        pipeline = Pipeline(
-            cut_stage(model, rank.number, rank.world_size),
-            rank,
-            micro_batches=4,
-            schedule=schedule,
-            loss=character_loss,
-        )
-        report = pipeline.run(ids, targets)
-        mine = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-        found[schedule] = {
-            "loss": abs(report.loss - loss) if report.loss is not None else None,
-            "parameters": len(mine),
-            "gradients": apart(mine, {name: gradients[name] for name in mine}),
-            "in_flight": report.most_in_flight,
-            "held_bytes": report.most_held_bytes,
-        }
-    return found
+    found = compare_ways(rank, optimizer="sgd")
+    return {**found, "held": found["whole"]["held"]}
 
 
 def made_sharded_beside_whole(rank):
