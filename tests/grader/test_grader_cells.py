@@ -10,6 +10,7 @@ from typing import Any
 import grader_tiny as tiny
 import pytest
 
+from scalelab.core.errors import LabFileError
 from scalelab.grader.cells import MAX_BYTES, MAX_CELLS, MAX_CODE, CodeCell, Refused, read_submission
 from scalelab.grader.lab import GradedLab
 
@@ -250,6 +251,30 @@ def test_released_cells_after_the_last_task_wait_until_they_are_needed(tmp_path)
     assert [cell.text for cell in found.cells[-3:]] == list(tail)
     assert [cell.text for cell in found.cells if cell.number in found.idle] == [tail[0]]
     assert found.idle_names == {"figure"}
+
+
+CHECK = """
+from scalelab.grading import check
+
+@check("{name}", points=1, hints=("a", "b", "c"), after="{after}")
+def judge(answers):
+    "Do it."
+"""
+
+
+@pytest.mark.parametrize(
+    ("visible", "hidden", "told"),
+    [
+        (("one", ""), ("more", "two"), "'more' has after='two'"),
+        (("one", "more"), ("more", "one"), "'one' has"),
+    ],
+)
+def test_a_check_comes_after_a_visible_one_or_after_none(tmp_path, visible, hidden, told):
+    for file, (name, after) in (("checks.py", visible), ("hidden_checks.py", hidden)):
+        (tmp_path / file).write_text(CHECK.format(name=name, after=after))
+    (tmp_path / "lab.ipynb").write_bytes(tiny.raw())
+    with pytest.raises(LabFileError, match=told):
+        GradedLab.load(tmp_path).checks  # noqa: B018
 
 
 def test_the_course_keeps_hidden_checks_apart(tmp_path):

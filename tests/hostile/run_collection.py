@@ -75,7 +75,7 @@ class Exploit:
         return runpy.run_path(str(path))["transform"](raw) if path.exists() else raw
 
     def faults(self, outcome: ground.Outcome, slow: float) -> list[str]:
-        """Return what the grader did wrong by this case, on a machine `slow` times slower than an idle one."""
+        """Return what the grader did wrong by this case, on a machine so much slower than an idle one."""
         if self.id not in outcome.rows:
             return ["no row"]
         expected = self.facts["expected"]
