@@ -264,7 +264,6 @@ def keep_channels(conv, norm, after, keep):
         "no-three-layers": CHANNELS_BY_COPY.replace(
             "return conv, norm, after", "return nn.Sequential(conv, norm, nn.ReLU(), after)"
         ),
-        "wrong-width": CHANNELS_BY_COPY.replace("[:, columns]", "[:, columns[:-1]]"),
     },
     crashing="""
 def keep_channels(conv, norm, after, keep):
@@ -341,6 +340,7 @@ def distillation_loss(student, teacher, labels, temperature, alpha):
         "alpha-swapped": LOSS_FLAT.replace(
             "alpha * soft + (1 - alpha) * hard", "(1 - alpha) * soft + alpha * hard"
         ),
+        "labels-forgotten": LOSS_FLAT.replace("(y != IGNORE).any()", "(y != IGNORE).all()"),
         "labels-softened": LOSS_FLAT.replace(
             "F.cross_entropy(s,", "F.cross_entropy(s / temperature,"
         ),
@@ -420,6 +420,11 @@ def pareto_front(rows):
         "bytes-forgotten": FRONT_PLAIN.replace("a[0] <= b[0] and ", "").replace(
             "a[0] < b[0] or ", ""
         ),
+        "accuracy-alone": """
+def pareto_front(rows):
+    best = max(row[2] for row in rows)
+    return [i for i, row in enumerate(rows) if row[2] == best]
+""",
         "the-beaten": FRONT_PLAIN.replace("if not is_beaten", "if is_beaten"),
         "returns-rows": FRONT_PLAIN.replace("kept.append(i)", "kept.append(b)"),
         "no-positions": FRONT_PLAIN.replace("kept.append(i)", "kept.append(str(i))"),
