@@ -245,8 +245,8 @@ def _notes(
     digging = [grade.student for grade in grades if grade.introspection]
     if digging:
         notes.append(
-            f"{_count(digging, 'submission')} to look into, which is no verdict: {_some(digging)}; "
-            "see dashboard.html, Python's own workings"
+            f"{_count(digging, 'submission')} with words for Python's own workings, which is no verdict "
+            f"({_some(digging)}): dashboard.html says where"
         )
     known = {entry.student for entry in entries}
     lost = sorted({student for student, _ in marks if student not in known})

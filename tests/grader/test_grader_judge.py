@@ -95,11 +95,18 @@ def test_a_row_says_all_that_a_gradebook_needs(judge):
     assert row.lab_sha256 == judge.lab.sha256
     assert [check["is_hidden"] for check in row.checks] == [False] * 6 + [True] * 5
     assert row.written == {"ring": "its own part"}
+    assert row.introspection == []
     assert set(row.fingerprints) == set(tiny.TASKS)
     assert (row.attempts, row.late) == (["old.ipynb"], True)
     assert row.isolation
     assert row.seconds > 0
     assert Grade.from_json(row.to_json()) == row
+
+
+def test_a_row_says_where_code_digs_in_pythons_workings(judge):
+    row = grade(judge, tiny.raw(before=("import sys\nouter = sys._getframe().f_back",)))
+    assert row.introspection == ["cell 6, line 2: _getframe", "cell 6, line 2: f_back"]
+    assert row.points == 12
 
 
 def test_the_same_submission_gets_the_same_words_again(judge):
