@@ -20,6 +20,7 @@ __all__ = [
     "onnx_session",
     "open_session",
     "pin_service",
+    "quantize_openvino",
     "quantize_static",
     "torch_session",
 ]
@@ -30,6 +31,7 @@ __getattr__ = export(
         "export": ["ExportReport", "export_onnx"],
         "quantize": ["QuantizeReport", "Recipe", "quantize_static"],
         "runtimes": ["Session", "onnx_session", "open_session", "pin_service", "torch_session"],
+        "openvino_int8": ["quantize_openvino"],
         "guard": ["GuardReport", "guard_accuracy"],
         "service": ["PinService"],
         "compare": ["LatencyRow", "compare_accuracy", "compare_latency"],

@@ -9,7 +9,7 @@ import inspect
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from scalelab.core.errors import ConfigError, DataError, RunFailed
 from scalelab.core.lazy import require
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 PARITY_BATCHES = (1, 7, 32)
 """1 and 7 catch a batch size that the tracer froze into the graph"""
@@ -85,7 +85,8 @@ def export_onnx(
                 f"the model gives logits {expected[0].shape} for {batches[0]} images",
                 hint="export a module that maps (N, 28, 168) uint8 to logits (N, 6, 10)",
             )
-        _write_graph(model, torch.from_numpy(probes[-1][:2].repeat(2, axis=0)[:2]), draft)
+        example = torch.from_numpy(probes[-1][:2].repeat(2, axis=0)[:2])
+        write_graph(model, {"images": example}, draft, output="logits", free={0: "batch"})
         try:
             session = onnx_session(draft)
         except DataError as error:
@@ -119,29 +120,45 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _write_graph(model: nn.Module, images: Any, path: Path) -> None:
+def write_graph(
+    model: nn.Module, inputs: Mapping[str, Tensor], path: Path, *, output: str, free: Mapping[int, str]
+) -> None:
+    """Write a module in evaluation mode as one ONNX file, without a comparison.
+
+    Args:
+        inputs: name in the graph -> example, in the order of the module's parameters.
+        free: axis -> name of its size, for the axes of all inputs that the graph leaves open.
+
+    Raises:
+        RunFailed: torch has no graph for it.
+    """
     torch = require("torch", extra="torch")
     onnx = require("onnx", extra="onnx")
-    names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
+    names: dict[str, Any] = {"input_names": list(inputs), "output_names": [output]}
     with _quiet(), _explained():
         if "external_data" in inspect.signature(torch.onnx.export).parameters:  # torch 2.6 and later
             require("onnxscript", extra="onnx")
-            free_batch = ({0: torch.export.Dim("batch")},)
+            sizes = {axis: torch.export.Dim(name) for axis, name in free.items()}
             torch.onnx.export(
                 model,
-                (images,),
+                tuple(inputs.values()),
                 str(path),
                 opset_version=OPSET,
                 dynamo=True,
-                dynamic_shapes=free_batch,
+                dynamic_shapes=tuple(sizes for _ in inputs),
                 external_data=False,
                 verbose=False,
                 **names,
             )
         else:
-            free = {"images": {0: "batch"}, "logits": {0: "batch"}}
+            axes = {name: dict(free) for name in inputs} | {output: {0: free[0]}}
             torch.onnx.export(
-                model, (images,), str(path), opset_version=TRACED_OPSET, dynamic_axes=free, **names
+                model,
+                tuple(inputs.values()),
+                str(path),
+                opset_version=TRACED_OPSET,
+                dynamic_axes=axes,
+                **names,
             )
     graph = onnx.load(str(path))
     _drop_notes(graph)
