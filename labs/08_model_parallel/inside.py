@@ -14,6 +14,10 @@ from scalelab.train.data_parallel.memory import RanksStuck, run_in_memory
 torch.set_num_threads(1)  # two threads beside a busy neighbour wait for each other: 0.01 s become seconds
 
 
+_OF_BACKWARD = ("Backward returned", "expected Variable or None")
+"""what autograd says of what a learner's backward returned"""
+
+
 def _on_ranks(count, function):
     """Report what each rank returned, and, where they could not go on, the sentence that says why."""
     told = {"ranks": [], "stuck": "", "broke": ""}
@@ -21,8 +25,8 @@ def _on_ranks(count, function):
         return {**told, "ranks": run_in_memory(function, count)}
     except RanksStuck as error:
         return {**told, "stuck": error.message}
-    except RuntimeError as error:
-        if "Backward returned" not in str(error):  # what autograd says of a backward, and of nothing else
+    except (RuntimeError, TypeError) as error:
+        if not any(text in str(error) for text in _OF_BACKWARD):
             raise
         return {**told, "broke": str(error)}
 
@@ -32,13 +36,11 @@ def _traffic(wire):
 
 
 def try_forward(answers, *, layers, x, ranks):
-    """Report each rank's parts and output, what it exchanged, and if x was changed."""
+    """Report each rank's output and what it exchanged."""
 
     def act(wire):
-        own = x.clone()
         part = answers["cut_dense"](layers, wire.rank, ranks)
-        out = answers["split_forward"](own, part, layers[3].clone(), wire)
-        return {"part": part, "out": out, "x": own, **_traffic(wire)}
+        return {"out": answers["split_forward"](x.clone(), part, layers[3].clone(), wire), **_traffic(wire)}
 
     return _on_ranks(ranks, act)
 
@@ -122,13 +124,15 @@ def try_shards(answers, *, tensors, ranks):
 
 
 def try_branch(answers, *, x, layers, share, seed, ranks, gradient):
-    """Report output and gradient of x of the learner's block on each rank."""
+    """Report output, gradient of x, and for how many hidden units each rank worked in the learner's block."""
 
     def act(wire):
         inner = x.clone().requires_grad_()
         given = tuple(each.clone().requires_grad_() for each in layers)
         out = answers["split_branch"](inner, given, share, seed, wire)
-        return {"out": out, "x": _gradient(out, inner, gradient)}
+        told = {"out": out, "x": _gradient(out, inner, gradient)}
+        grad = given[0].grad
+        return {**told, "units": 0 if grad is None else int((grad != 0).any(dim=1).sum())}
 
     return _on_ranks(ranks, act)
 
@@ -137,9 +141,9 @@ def try_guard(answers, *, how):
     """Report what the learner's test says of a block that is "whole", or broken in one of several ways."""
 
     def branch(x, layers, share, seed, wire):
-        up, up_bias, down, down_bias = layers
+        up, up_bias, down, down_bias = (each.double() for each in layers)  # rounds as a split does
         draws = torch.Generator().manual_seed(seed)
-        hidden = F.gelu(F.linear(x, up, up_bias))
+        hidden = F.gelu(F.linear(x.double(), up, up_bias))
         parts = wire.world_size if how == "twins" else 1  # that drop the same units
         drawn = torch.rand(*hidden.shape[:-1], len(up) // parts, generator=draws)
         hidden = _dropped(hidden, torch.cat([drawn] * parts, dim=-1), share)
@@ -147,9 +151,10 @@ def try_guard(answers, *, how):
         if how == "drifts" and wire.rank > 0:  # what all hold is dropped by the rank's own numbers
             draws = torch.Generator().manual_seed(seed + wire.rank)
         wire.all_reduce(torch.zeros(1)).wait()
-        return x + _dropped(out, torch.rand(out.shape, generator=draws), share)
+        return (x + _dropped(out, torch.rand(out.shape, generator=draws), share)).to(x.dtype)
 
-    return answers["keeps_the_whole"](branch)
+    said = answers["keeps_the_whole"](branch)
+    return said.item() if isinstance(said, Tensor) and said.numel() == 1 else said
 
 
 def _dropped(x, drawn, share):

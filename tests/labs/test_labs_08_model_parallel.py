@@ -141,7 +141,7 @@ def test_the_measured_bubble_follows_the_formula(names):
     found = names["run_pipeline"]()
     assert found.verdict.value != "FAIL", found.detail
     for row in found.table:
-        assert row["lowest"] > row["(p-1)/(m+p-1), %"] - 0.5, "less waiting than the formula allows"
+        assert row["lowest"] > row["(p-1)/(m+p-1), %"] - 3, "less waiting than the formula allows"
     assert found.alt
 
 
