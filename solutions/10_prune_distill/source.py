@@ -562,11 +562,11 @@ def draw(rows, front):
     xs, ys = ([row[key] for row in line] for key in ("time, %", "digits wrong, %"))
     figure.add_scatter(x=xs, y=ys, mode="lines", line={"color": COLOURS[1], "dash": "dot"})
     for place, row in enumerate(rows):
-        side = "left" if row["time, %"] > 60 else "right"
+        side = "bottom left" if row["time, %"] > 60 else "top right"
         figure.add_scatter(
             x=[row["time, %"]], y=[row["digits wrong, %"]], mode="markers+text",
             text=[f"  {row['reader']}  <br>  {format_bytes(row['bytes'])}  "],
-            textposition=f"middle {side}",
+            textposition=side,
             marker={"size": 6 + row["bytes"] ** 0.5 / 100, "opacity": 0.8,
                     "color": COLOURS[1] if place in front else COLOURS[0]},
         )  # fmt: skip
