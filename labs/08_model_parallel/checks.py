@@ -131,7 +131,7 @@ def need_all_ranks(seen: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 @check(
-    "forward", points=4,
+    "forward", points=4, limit_s=30,
     hints=(
         "Which rows of `up` and which columns of `down` belong to one hidden unit?",
         "Each rank's result is a part of a sum over hidden units. The bias of the sum belongs to no rank.",
@@ -177,7 +177,7 @@ def one_sum_for_two_layers(answers: Answers) -> None:
 
 
 @check(
-    "backward", points=4,
+    "backward", points=4, limit_s=60,  # the first backward of a process imports sympy
     hints=(
         "The sum y = a + b: what is the gradient of a, if that of y is g?",
         "x goes to all ranks, so its gradient is the sum of what all of them send back; a part of a sum "
@@ -304,7 +304,7 @@ def waiting_of_equal_stages(answers: Answers) -> None:
 
 
 @check(
-    "shards", points=4,
+    "shards", points=4, limit_s=30,
     hints=(
         "25 numbers on 3 ranks: how long must a piece be, and how many zeros are missing at the end?",
         "torch.cat all tensors flattened, F.pad at the end, cut. A slice is a window onto the long vector, "
@@ -346,7 +346,7 @@ def pieces_of_one_vector(answers: Answers) -> None:
 
 
 @check(
-    "drill", points=4, limit_s=30,
+    "drill", points=4, limit_s=60,
     hints=(
         "Which of the two masks falls on numbers that all ranks hold, and which on a rank's own numbers?",
         "All ranks must drop the same of the sum. Of the hidden units each rank has a part, and so it needs "

@@ -50,7 +50,7 @@ def _need(seen: Any) -> list[dict[str, Any]]:
     return list(seen["ranks"])
 
 
-@check("forward-corners", points=1, hints=HINTS, after="forward", limit_s=30)
+@check("forward-corners", points=1, hints=HINTS, after="forward", limit_s=60)
 def any_ranks_and_shapes(answers: Answers) -> None:
     """Split for one rank, for one unit a rank, in float64, and for x with more dimensions."""
     for ranks, hidden, shape, kind in (
@@ -65,7 +65,7 @@ def any_ranks_and_shapes(answers: Answers) -> None:
         expect(is_right, f"{told}: another result", code="forward-corner")
 
 
-@check("backward-corners", points=1, hints=HINTS, after="backward", limit_s=30)
+@check("backward-corners", points=1, hints=HINTS, after="backward", limit_s=60)
 def doors_of_a_transformer(answers: Answers) -> None:
     """Bring gradients through whole layers, an x that needs none, and the heads of attention."""
     layers, x, gradient = _layers(answers, 4, 12), _draw(answers, 5, 4), _draw(answers, 5, 4)
@@ -149,7 +149,7 @@ def shares_on_the_edge(answers: Answers) -> None:
         expect(found == wanted, told, code="bubble-edge")
 
 
-@check("shards-corners", points=1, hints=HINTS, after="shards", limit_s=30)
+@check("shards-corners", points=1, hints=HINTS, after="shards", limit_s=60)
 def shards_of_anything(answers: Answers) -> None:
     """Shard other dtypes, single numbers, fewer numbers than ranks, and what needs no padding."""
     cases = (
@@ -173,7 +173,7 @@ def shards_of_anything(answers: Answers) -> None:
             expect(is_right, f"{told}: not restored", code="unshard-corner")
 
 
-@check("drill-corners", points=1, hints=HINTS, after="drill", limit_s=30)
+@check("drill-corners", points=1, hints=HINTS, after="drill", limit_s=60)
 def dropout_on_any_ranks(answers: Answers) -> None:
     """Keep the whole's dropout on one rank, on four, and for x with more dimensions."""
     for ranks, shape in ((1, (3, 4)), (4, (3, 4)), (2, (2, 3, 4))):
