@@ -27,7 +27,8 @@ _ALONE = ("bare torch", "ours alone")
 def measure(rank: Rank, **settings: Any) -> dict[str, Any]:
     """Let each way take a block of steps, turn by turn; return seconds a step, weights apart, world sizes."""
     config = FrameworksConfig(**settings)
-    names = [*dict.fromkeys(BASES[way] for way in config.ways), *config.ways]
+    # each base right before what is compared with it: a pair is close in time
+    names = list(dict.fromkeys(name for way in config.ways for name in (BASES[way], way)))
     models = {name: _gpt(config) for name in names}
     made = {name: MAKE[name](models[name]) for name in names}
     windows = torch.from_numpy(load_text(50_000, seed=config.seed).windows(config.context))
