@@ -134,6 +134,7 @@ class Writer:
         if value.layout is not sys.modules["torch"].strided:
             value = value.to_dense()
         flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+        flat = flat.as_strided((flat.numel(),), (1,))  # one number of a slice keeps the slice's stride
         raw = flat.view(sys.modules["torch"].uint8).numpy() if flat.numel() else b""
         return ["tensor", name, list(value.shape), self.part(raw)]
 

@@ -41,7 +41,7 @@ class GroupWard(Ward):
             if self.first_user is not None:
                 self.user = self.first_user + number % namespaces.USERS
             else:
-                self.process_count = confine.count_processes_of_user() + self.limits.processes
+                self.process_count = confine.count_processes_of_user() + self.limits.tasks
         return pid
 
     def enter_room(self) -> None:

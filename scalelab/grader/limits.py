@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class Limits:
     """all cells and all calls together [s]"""
     memory_bytes: int = 2048 * MIB
     processes: int = 32
-    """processes and threads at one time"""
+    """processes and threads at one time, besides those that libraries start"""
     file_bytes: int = 64 * MIB
     """one file that is written"""
     disk_bytes: int = 128 * MIB
@@ -34,6 +35,14 @@ class Limits:
     open_files: int = 128
     output_bytes: int = 1 * MIB
     """of what is printed, the end is kept"""
+
+    @property
+    def tasks(self) -> int:
+        """Processes and threads with those that libraries start for each core, several times over.
+
+        ONNX Runtime 1.32 waits for ever where it cannot start a thread for each core.
+        """
+        return self.processes + 4 * (os.cpu_count() or 1)
 
 
 def read_limits(path: Path) -> Limits:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scalelab.grader.frames import send_frame
+from scalelab.grader.limits import Limits
 
 _ELSEWHERE = (
     "192.0.2.1",
@@ -129,7 +130,7 @@ def _memory(outside: Mapping[str, Any]) -> bool:
 def _processes(outside: Mapping[str, Any]) -> bool:
     enough, threads = threading.Event(), []
     try:
-        for _ in range(outside["limits"]["processes"] + 1):
+        for _ in range(Limits(**outside["limits"]).tasks + 1):
             threads.append(threading.Thread(target=enough.wait))
             threads[-1].start()
     except RuntimeError:

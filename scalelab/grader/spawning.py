@@ -171,7 +171,7 @@ def main(plan: Mapping[str, Any]) -> None:
                 from scalelab.grader import confine
 
                 limits = Limits(**plan["limits"])
-                confine.set_limits(limits, process_count=confine.count_processes_of_user() + limits.processes)
+                confine.set_limits(limits, process_count=confine.count_processes_of_user() + limits.tasks)
         except BaseException as error:
             send_frame(channel, {"broken": f"{type(error).__name__}: {error}"})
             return

@@ -34,7 +34,7 @@ class Ward:
         self.setup_folder = folder
         self.first_user = first_user
         self.user: int | None = None
-        self.process_count = limits.processes
+        self.process_count = limits.tasks
         self.base_memory = 0
 
     def seal(self) -> None:
@@ -102,7 +102,7 @@ class Ward:
                     why = "memory"
                 elif seconds > self.limits.submission_s:
                     why = "time"
-                elif len(members) > self.limits.processes:  # the kernel has no such limit for root
+                elif len(members) > self.limits.tasks:  # the kernel has no such limit for root
                     why = "processes"
             if why:
                 self.end()

@@ -103,7 +103,7 @@ except BlockingIOError: pass
 """
     before = len(processes_below(warm.pid))
     with warm.learner() as learner:
-        assert 0 < ask(learner, source) <= 2 * SMALL.processes
+        assert 0 < ask(learner, source) <= 2 * SMALL.tasks
         assert len(processes_below(warm.pid)) > before + 2
     assert wait_until(lambda: len(processes_below(warm.pid)) == before)
 
@@ -120,7 +120,7 @@ except RuntimeError: pass
 wait.set()
 """
     with warm.learner() as learner:
-        assert 0 < ask(learner, source) <= 2 * SMALL.processes
+        assert 0 < ask(learner, source) <= 2 * SMALL.tasks
 
 
 def test_the_working_folder_has_a_limit(warm, neighbour):
