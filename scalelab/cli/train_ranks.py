@@ -129,10 +129,15 @@ def overhead(processes: int, batch_size: int, blocks: int, frameworks: bool, see
 @click.option("--processes", default=2, show_default=True, help="Ranks, one thread each.")
 @click.option("--latency-ms", default=0.5, show_default=True, help="Of each message over the injected link.")
 @click.option("--mbit-per-s", default=1000.0, show_default=True, help="Bandwidth of the injected link.")
+@click.option(
+    "--batch-size", default=8, show_default=True, help="Windows of text in a batch, over all ranks."
+)
 @click.option("--width", default=256, show_default=True, help="Of the character GPT.")
 @click.option("--turns", default=9, show_default=True, help="Turns of eight batches that each way takes.")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights and text.")
-def link(processes: int, latency_ms: float, mbit_per_s: float, width: int, turns: int, seed: int) -> None:
+def link(
+    processes: int, latency_ms: float, mbit_per_s: float, batch_size: int, width: int, turns: int, seed: int
+) -> None:
     """Compare ways to exchange gradients over an injected slow link."""
     from rich.console import Console
 
@@ -140,7 +145,7 @@ def link(processes: int, latency_ms: float, mbit_per_s: float, width: int, turns
     from scalelab.train.data_parallel.link_report import BASE, LinkConfig, compare_over_link
 
     config = LinkConfig(
-        processes, latency_ms / 1e3, mbit_per_s * 1e6 / 8, turns=turns, width=width, seed=seed
+        processes, latency_ms / 1e3, mbit_per_s * 1e6 / 8, batch_size, turns=turns, width=width, seed=seed
     )
     with Console(stderr=True).status(f"{processes} processes train"):
         report = compare_over_link(config)
@@ -205,7 +210,7 @@ def peak(processes: int, width: int, layers: int, seed: int) -> None:
     from scalelab.train.parallel.peak import PeakConfig, compare_peaks
 
     with Console(stderr=True).status(f"{processes} processes train"):
-        report = compare_peaks(PeakConfig(processes, width, layers, seed=seed))
+        report = compare_peaks(PeakConfig(processes, width, layers, batch_size=4 * processes, seed=seed))
     for row in report.rows:
         click.echo(
             f"{row.way:<18} state {format_bytes(row.state_bytes):>9} a rank, "

@@ -25,8 +25,9 @@ def test_bytes_over_the_link_are_exact_for_every_way():
     [
         ({"turns": 0}, "turns is 0"),
         ({"batches": 0}, "batches is 0"),
-        ({"world_size": 1}, "on 1 ranks"),
-        ({"world_size": 5}, "batch of 4 windows on 5 ranks"),
+        ({"world_size": 1}, "by 1 ranks"),
+        ({"world_size": 3}, "batch of 4 windows cannot be shared equally by 3 ranks"),
+        ({"batch_size": 0}, "batch of 0 windows"),
         ({"bytes_per_s": 0}, "a link with"),
     ],
     ids=str,

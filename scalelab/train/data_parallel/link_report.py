@@ -56,10 +56,10 @@ class LinkConfig:
         for name in ("batches", "turns"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}", hint=f"give {name} of at least 1")
-        if not 2 <= self.world_size <= self.batch_size:
+        if self.world_size < 2 or self.batch_size < 1 or self.batch_size % self.world_size:
             raise ConfigError(
-                f"a batch of {self.batch_size} windows on {self.world_size} ranks",
-                hint="give 2 ranks or more, and a window for each of them",
+                f"a batch of {self.batch_size} windows cannot be shared equally by {self.world_size} ranks",
+                hint="give 2 ranks or more, and a batch that is a multiple of them",
             )
         Link(self.alpha_s, self.bytes_per_s)
 

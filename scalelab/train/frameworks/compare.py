@@ -24,8 +24,8 @@ OPTIONAL = {
     "Lightning": "lightning",
     "DeepSpeed": "deepspeed",
 }
-"""ways that need a package, and its name; Lightning by its Fabric, DeepSpeed by ZeRO stage 1 (at its first start
-it compiles a small extension, which takes minutes and a C++ compiler)"""
+"""ways that need a package, and its name; Lightning by its Fabric, DeepSpeed by ZeRO stage 1 (it
+first compiles a small extension: minutes, and a C++ compiler)"""
 _OURS = tuple(way for way in BASES if way not in OPTIONAL)
 LIMITS = {"ours alone": 1.02, "ours over DDP": 1.03}
 """the most time that our loops may take, as a multiple of their base's"""
