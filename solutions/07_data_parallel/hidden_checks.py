@@ -128,10 +128,9 @@ def samples_of_any_number(answers: Answers) -> None:
     """Share where there are fewer samples than ranks, where N divides them, and with one rank."""
     seed = int(answers.rng.integers(100))
     for samples, ranks in ((2, 4), (12, 3), (5, 1), (9, 8)):
-        shares = [
-            [int(each) for each in answers["rank_samples"](samples, rank, ranks, 3, seed)]
-            for rank in range(ranks)
-        ]
+        calls = [[samples, rank, ranks, 3, seed] for rank in range(ranks)]
+        found = answers.inside("try_samples", calls=calls)["found"]
+        shares = [[int(each) for each in share] for share in found]
         told = f"{samples} samples on {ranks} ranks: {shares}"
         every = sorted(each for share in shares for each in share)
         sizes = [len(share) for share in shares]

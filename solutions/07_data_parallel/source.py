@@ -507,8 +507,10 @@ def small_gpt():
 def each_time(replica, micro_batches):
     """The loop without no_sync: every backward pass exchanges."""
     replica.zero_grad()
-    for batch in micro_batches:
-        mean_loss(replica, *batch).div(len(micro_batches)).backward()
+    share = 1 / len(micro_batches)
+    for ids_BT, targets_BT in micro_batches:
+        loss = share * mean_loss(replica, ids_BT, targets_BT)
+        loss.backward()
 
 
 def by_library(name):
@@ -578,7 +580,7 @@ def one_or_two(rank, pair, threads, turns):
         def turn(number):
             if rank.number < ranks:
                 torch.set_num_threads(threads)
-                mine = rows[:16].chunk(ranks)[rank.number]
+                mine = rows[:8].chunk(ranks)[rank.number]
                 model.zero_grad()
                 mean_loss(model, mine[:, :-1], mine[:, 1:]).backward()
                 torch.set_num_threads(1)
