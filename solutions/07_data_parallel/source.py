@@ -623,15 +623,18 @@ LINK = (0.0005, 12.5e6)
 on_processes = {}
 
 
-def rehearse(wire):
+def rehearse():
     """Call your functions once, small: a stub or a deadlock shows here already."""
-    count_sums(wire, 5)
-    accumulate(BucketedModel(rehearsed[wire.rank], wire), [windows(1, seed=1)] * 2)
-    train(rehearsed[wire.rank], torch.optim.SGD(rehearsed[wire.rank].parameters()), [], wire)
-    return plan_buckets([4, 4], 4), rank_samples(4, wire.rank, 2, 0)
+    models = [tiny_gpt(seed=0), tiny_gpt(seed=1)]
+    assert plan_buckets([4, 4], 4) and rank_samples(4, 0, 2, 0) is not None
 
+    def rank(wire):
+        model = models[wire.rank]
+        count_sums(wire, 5)
+        train(model, torch.optim.SGD(model.parameters()), [], wire)
+        accumulate(BucketedModel(model, wire), [windows(1, seed=1)] * 2)
 
-rehearsed = [tiny_gpt(seed=0), tiny_gpt(seed=1)]
+    run_in_memory(rank, 2)
 
 
 def run_on_processes():
@@ -640,7 +643,7 @@ def run_on_processes():
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     )
     budget, limit = threads_per_rank(cores, 2), 2 * 4 * NUMBERS
-    run_in_memory(rehearse, 2)
+    rehearse()
     ship(on_ranks)
     plan = {"n": NUMBERS, "sizes_bytes": SIZES, "repeats": 8, "parts": PARTS, "link": LINK}
     plan["threads"] = sorted({budget, max(2, cores)})
