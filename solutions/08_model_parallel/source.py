@@ -159,7 +159,8 @@ lab.check("forward")
 # ```
 #
 # `all_reduce` works in place, and autograd may still need that memory: give it a `.clone()`. (A forward
-# that does nothing returns `x.view_as(x)`.)
+# that does nothing returns `x.view_as(x)`.) The same two doors split attention, too: there a rank's share
+# is some of the heads.
 
 
 # %% task="backward"
@@ -503,7 +504,7 @@ def run_pipeline():
         unit="%",
         values=[row["1F1B, %"] for row in rows],
         verdict="INCONCLUSIVE" if late > 0.2 and verdict == "FAIL" else verdict,
-        detail="four processes with emulated stages waited "
+        detail="Four processes with emulated stages waited "
         + ", ".join(f"{row['1F1B, %']:.0f}" for row in rows)
         + f" % at {', '.join(map(str, COUNTS))} micro-batches under 1F1B; the formula says "
         + ", ".join(f"{row['(p-1)/(m+p-1), %']:.0f}" for row in rows)
@@ -513,7 +514,7 @@ def run_pipeline():
             rows,
             "micro-batches",
             ["(p-1)/(m+p-1), %", "1F1B, %", "GPipe, %"],
-            title="Four workers wait",
+            title="Four workers wait: measured, and the formula",
             x_title="micro-batches",
             y_title="time waited, %",
         ),
@@ -558,7 +559,8 @@ with when_ready():
         COMPARED, {**sizes, "batch": 16, "micro_batches": 8}, world_size=2
     ).results
     first = ranks[0]
-    print(f"{'rank 0 of 2':14} weights  gradients  Adam      all    gradients off by")
+    heads = "".join(f"{head:>10}" for head in ("weights", "gradients", "Adam", "all"))
+    print(f"rank 0 of 2 {heads}    gradients off by")
     for way in ("whole", "dtensor", "fsdp"):
         held = first[way]["held"]
         kinds = (held["parameters"], held["gradients"], held["optimizer"])
@@ -622,6 +624,7 @@ with when_ready():
 # Account for what is left over:
 # - Is the measured wait above or below the formula, and does the time left over for each operation depend on
 #   the number of micro-batches? What takes that time?
+# - Shards hold half of everything, split layers a little more. What do split layers not split?
 # - A character GPT has its embedding on the first stage and its head on the last. What does the second table
 #   say about cutting a model into stages with equally many layers?
 # - More micro-batches make the bubble smaller. What is the price under GPipe, and why is it another one under
@@ -638,7 +641,8 @@ lab.explain(
     "Measured waiting lies a little above the formula: every operation pays for a message and for "
     "being woken up, a few milliseconds that do not depend on the number of micro-batches, so the "
     "whole grows with the number of slots. The slowest stage sets the pace of all, so stages must "
-    "be cut by time and not by layers. Under GPipe memory grows with the micro-batches; under 1F1B "
+    "be cut by time and not by layers. Split layers keep embeddings, norms and the biases of sums "
+    "whole on every rank. Under GPipe memory grows with the micro-batches; under 1F1B "
     "a stage keeps only as many as there are stages left, but small micro-batches use the hardware "
     "badly and pay the fixed cost of each operation more often.",
 )
@@ -648,6 +652,7 @@ lab.explain(
 #
 # - The sign of the residual, and the milliseconds of an operation, from the first table.
 # - What sets the pace of a pipeline, with a number of the second table.
+# - Three kinds of weights that every rank of a split GPT holds whole.
 # - Which of the two orders pays for more micro-batches with memory, and what both pay.
 # - Why a micro-batch of one row is a bad one: what does an operation cost that has next to no work?
 #

@@ -11,8 +11,11 @@ __all__ = [
     "PipelineReport",
     "StateBytes",
     "bubble",
+    "compare_ways",
     "cut_stage",
     "measure_bubble",
+    "play_for_real",
+    "play_on_paper",
     "shard",
     "split_by_dtensor",
     "split_gpt",
@@ -23,8 +26,10 @@ __all__ = [
 __getattr__ = export(
     __name__,
     {
+        "beside_whole": ["compare_ways"],
         "memory": ["HeldActivations", "StateBytes", "state_bytes", "with_checkpoints"],
         "pipeline": ["Pipeline", "PipelineReport", "bubble", "cut_stage", "measure_bubble"],
+        "schedule": ["play_for_real", "play_on_paper"],
         "sharded": ["shard", "split_by_dtensor"],
         "split": ["split_gpt"],
     },
