@@ -122,6 +122,7 @@ def scale_and_zero(low, high, bits=8):
     + DEQUANTIZE,
 )
 
+STEPS = "np.round(weights / scales.reshape(-1, 1))"
 WEIGHTS_RIGHT = """
 def quantize_weights(weights, bits=8):
     most = 2 ** (bits - 1) - 1
@@ -184,12 +185,8 @@ def quantize_weights(weights, bits=8):
         "ignores-bits": weights("2 ** (bits - 1) - 1", "127"),
         "wrong-scales": weights("np.abs(weights).max(axis=1)", "3 * weights.std(axis=1)"),
         "not-int8": weights("integers.astype(np.int8)", "integers"),
-        "weights-truncated": weights(
-            "np.round(weights / scales.reshape(-1, 1))", "weights / scales.reshape(-1, 1)"
-        ),
-        "wrong-weights": weights(
-            "np.round(weights / scales.reshape(-1, 1))", "np.round(weights / scales.max())"
-        ),
+        "weights-truncated": weights(STEPS, "weights / scales.reshape(-1, 1)"),
+        "wrong-weights": weights(STEPS, "np.round(weights / scales.max())"),
         "other-shape": weights("integers.astype(np.int8)", "integers.astype(np.int8).ravel()"),
         "not-two-values": weights(
             "return integers.astype(np.int8), scales",
@@ -470,6 +467,7 @@ def integer_product(q_x, zero_point, q_w):
     + LAYER,
 )
 
+LOSS = "right_before.astype(float).mean(axis=1) - right_after.astype(float).mean(axis=1)"
 GUARD_RIGHT = """
 def judge_loss(right_before, right_after, at_most):
     d = right_before.astype(float).mean(axis=1) - right_after.astype(float).mean(axis=1)
@@ -518,7 +516,7 @@ def judge_loss(right_before, right_after, at_most):
     ],
     wrong={
         "gained-not-lost": guard(
-            "right_before.astype(float).mean(axis=1) - right_after.astype(float).mean(axis=1)",
+            LOSS,
             "right_after.astype(float).mean(axis=1) - right_before.astype(float).mean(axis=1)",
         ),
         "per-cent": guard(
@@ -526,18 +524,11 @@ def judge_loss(right_before, right_after, at_most):
             "d = 100 * (right_before.mean(axis=1) - right_after.mean(axis=1))",
         ),
         "whole-pins": guard(
-            "right_before.astype(float).mean(axis=1) - right_after.astype(float).mean(axis=1)",
-            "right_before.all(axis=1).astype(float) - right_after.all(axis=1)",
+            LOSS, "right_before.all(axis=1).astype(float) - right_after.all(axis=1)"
         ),
         "count-not-share": guard("return d.mean(), low", "return d.sum() * 6, low"),
-        "losses-only": guard(
-            "right_before.astype(float).mean(axis=1) - right_after.astype(float).mean(axis=1)",
-            "(right_before & ~right_after).mean(axis=1)",
-        ),
-        "wrong-share": guard(
-            "right_before.astype(float).mean(axis=1) - right_after.astype(float).mean(axis=1)",
-            "(right_before != right_after).mean(axis=1)",
-        ),
+        "losses-only": guard(LOSS, "(right_before & ~right_after).mean(axis=1)"),
+        "wrong-share": guard(LOSS, "(right_before != right_after).mean(axis=1)"),
         "unpaired": guard(
             "d.std(ddof=1)", "(right_before.mean(1).var() + right_after.mean(1).var()) ** 0.5"
         ),

@@ -73,6 +73,10 @@ def batches_of_any_size(answers: Answers) -> None:
     ]
     for batches, keep in ((many, 0.96), (many[:1], 1.0)):
         seen = answers.inside("try_ranges", weights=weights, batches=batches, keep=keep)
+        is_tidy = seen["passes"] <= len(batches) and not (seen["hooks"] or seen["grad"])
+        expect(
+            is_tidy, "more passes than batches, hooks left, or gradients on", code="not-tidy"
+        )
         first = np.concatenate(batches).astype(float)
         second = np.maximum(first @ weights[0].T.astype(float), 0)
         ends = [(1 - keep) / 2, (1 + keep) / 2]
@@ -104,6 +108,14 @@ def the_longest_sums(answers: Answers) -> None:
             told = f"{q_x.shape[1]} products with zero point {zero}: {found.ravel()[:2]}"
             is_equal = found.shape == wanted.shape and (found.astype(np.int64) == wanted).all()
             expect(is_equal, told, code="longest-sums")
+    steps = drawn[0].astype(int) - 9
+    w_scales, bias = rng.uniform(0.1, 1, 7).astype(np.float32), np.zeros(7, np.float32)
+    found = answers["int8_linear"](
+        (steps * 0.5).astype(np.float32), 0.5, 9, drawn[1], w_scales, bias + 2
+    )
+    wanted = (steps @ drawn[1].T.astype(int)) * 0.5 * w_scales + 2
+    what = "a layer of 7 outputs for 3 photos"
+    expect_close(found, wanted, what=what, code="corner-layer", rtol=1e-3, atol=1e-2)
 
 
 @check("guard-corners", points=1, hints=HINTS, limit_s=30)
