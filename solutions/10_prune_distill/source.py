@@ -293,7 +293,7 @@ def pareto_front(rows):
     Row a beats row b if it is at least as good in all three numbers, and better in one.
 
     Args:
-        rows: list of (bytes, work, accuracy). Of the first two less is better, of the last more.
+        rows: list of (bytes, work, accuracy). Less is better of bytes and work.
 
     Returns:
         List of int, positions in `rows`, ascending.
