@@ -587,11 +587,11 @@ def one_or_two(rank, pair, threads, turns):
 
         return turn
 
-    ways["one process, 1 thread"] = way(small_gpt(), 1, 1)
+    ways["one process of 1 thread"] = way(small_gpt(), 1, 1)
     for each in threads:
         is_in = rank.number < 2
         model = DistributedDataParallel(small_gpt(), process_group=pair) if is_in else None
-        ways[f"two processes, {each} each"] = way(model, 2, each)
+        ways[f"two of {each}"] = way(model, 2, each)
     return take_turns(rank, ways, turns)
 
 
@@ -608,8 +608,8 @@ def on_ranks(rank, n, sizes_bytes, repeats, parts, link, threads):
     own = [windows(1 + 2 * rank.number, seed=rank.number), windows(4 - rank.number, seed=9)]
     found["weights"] = weights_after(train, tiny_gpt(seed=rank.number), own, Wire()).tolist()
     found["libraries"] = compare_libraries(rank, parts)
-    found["link"] = over_link(rank, parts, *link, turns=4)
-    found["threads"] = one_or_two(rank, groups[2], threads, turns=6)
+    found["link"] = over_link(rank, parts, *link, turns=3)
+    found["threads"] = one_or_two(rank, groups[2], threads, turns=3)
     return found
 
 
@@ -704,7 +704,7 @@ measured
 # %%
 with when_ready():
     values = measured.values  # without them, this cell waits
-    first, *others = on_processes["results"]
+    first = on_processes["results"][0]
     ends = torch.tensor([result["weights"] for result in on_processes["results"]])
     apart = float((ends - ends[0]).abs().max())
     print(f"your training on {RANKS} processes: weights differ by {apart:g} at most\n")
@@ -719,19 +719,14 @@ with when_ready():
     link = first["link"]
     ratio = paired_ratio(link["seconds"]["each"], link["seconds"]["once"]).ratio
     print("\nover a line of 100 Mbit/s, 0.5 ms (INJECTED), in buckets of your plan")
-    print(f"exchange each time / your accumulate: {ratio} times as long (median, interval)")
+    print(f"exchange each time / your accumulate: {ratio} times as long (median, range of 3)")
 
-    names = list(first["threads"])
-    print(
-        f"\n{on_processes['cores']} cores; one process, 1 thread takes so many times as long"
-    )
-    for name in names[1:]:
-        found = paired_ratio(first["threads"][names[0]], first["threads"][name]).ratio
-        print(f"as {name:28} {found}")
-    crowded = first["threads"][names[-1]], first["threads"][names[1]]
-    print(
-        f"two processes, all cores each / your budget: {paired_ratio(*crowded).ratio} as long"
-    )
+    one, budget, crowd = first["threads"]
+    print(f"\n{on_processes['cores']} cores, the same batch (ratios of times, range of 3)")
+    for a, b in ((one, budget), (one, crowd), (crowd, budget)):
+        found = paired_ratio(first["threads"][a], first["threads"][b]).ratio
+        print(f"{a} / {b}: {found}")
+    print("above 1: the second one is faster")
 
 # %% [markdown]
 # ## Explain
