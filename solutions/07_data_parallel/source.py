@@ -721,7 +721,8 @@ with when_ready():
     print("\nover a line of 100 Mbit/s, 0.5 ms (INJECTED), in buckets of your plan")
     print(f"exchange each time / your accumulate: {ratio} times as long (median, range of 3)")
 
-    one, budget, crowd = first["threads"]
+    names = list(first["threads"])
+    one, budget, crowd = names[0], names[1], names[-1]
     print(f"\n{on_processes['cores']} cores, the same batch (ratios of times, range of 3)")
     for a, b in ((one, budget), (one, crowd), (crowd, budget)):
         found = paired_ratio(first["threads"][a], first["threads"][b]).ratio
