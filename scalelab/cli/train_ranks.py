@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from scalelab.core.stats import PairedRatio
+
+recorded = click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Add what came out, with machine and versions, to this file of JSON lines.",
+)
 
 
 @click.command()
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--machines", default=1, show_default=True, help="Give the same command on each of them.")
 @click.option("--machine", "number", default=0, show_default=True, help="Number of this one, from 0.")
 @click.option("--rendezvous", default="", help="Where they meet: machine 0's HOST:PORT.")
+@recorded
 def ddp(
     processes: int,
     model: str,
@@ -45,6 +54,7 @@ def ddp(
     machines: int,
     number: int,
     rendezvous: str,
+    record: Path | None,
 ) -> None:
     """Train on several processes and, in turn, on one.
 
@@ -88,6 +98,8 @@ def ddp(
         f"gradient {report.gradient_error:.0e} off"
     )
     click.echo(f"bytes a step: {report.bytes_per_step:,}, parameters x 4: {report.expected_bytes_per_step:,}")
+    ratios = {"ddp_speedup": report.speedup, "no_sync_speedup": report.speedup_no_sync}
+    _keep(record, "train/ddp", config, ratios, {"exchanged": ("B", report.bytes_per_step)})
 
 
 @click.command()
@@ -102,7 +114,10 @@ def ddp(
     help="Also by accelerate, Lightning and DeepSpeed: those that are installed.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of weights and text.")
-def overhead(processes: int, batch_size: int, blocks: int, frameworks: bool, seed: int) -> None:
+@recorded
+def overhead(
+    processes: int, batch_size: int, blocks: int, frameworks: bool, seed: int, record: Path | None
+) -> None:
     """Compare our loops with bare torch and raw DDP."""
     from rich.console import Console
 
@@ -123,6 +138,7 @@ def overhead(processes: int, batch_size: int, blocks: int, frameworks: bool, see
     for way in OPTIONAL:
         if frameworks and way not in more:
             click.echo(f"{way:<14} is not installed, so not compared: {how_to_get(way)}")
+    _keep(record, "train/overhead", config, {f"{one.way}, time": one.ratio for one in report.overheads})
 
 
 @click.command()
@@ -167,8 +183,15 @@ def link(
 @click.option("--turns", default=9, show_default=True, help="Optimizer steps that each way takes.")
 @click.option("--width", type=int, help="Of the dense layers.  [default: 1024]")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights and images.")
+@recorded
 def real_link(
-    mbit_per_s: float, batch_size: int, accumulate: int, turns: int, width: int | None, seed: int
+    mbit_per_s: float,
+    batch_size: int,
+    accumulate: int,
+    turns: int,
+    width: int | None,
+    seed: int,
+    record: Path | None,
 ) -> None:
     """Accumulate over a real slow cable, with `no_sync` and without.
 
@@ -195,6 +218,12 @@ def real_link(
         f"({report.wire_share:.4f} by the cable's own counter); weights {report.difference:.0e} apart"
     )
     click.echo(f"an all-reduce alone sees {report.cable_bytes_per_s * 8 / 1e6:.0f} Mbit/s")
+    numbers = {
+        "handed_share": ("1", report.handed_share),
+        "wire_share": ("1", report.wire_share),
+        "cable": ("B/s", report.cable_bytes_per_s),
+    }
+    _keep(record, "train/real-link", config, {"no_sync_speedup": report.speedup}, numbers)
 
 
 @click.command()
@@ -202,15 +231,17 @@ def real_link(
 @click.option("--width", default=512, show_default=True, help="Of the character GPT.")
 @click.option("--layers", default=6, show_default=True, help="Of the character GPT.")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights and text.")
-def peak(processes: int, width: int, layers: int, seed: int) -> None:
+@recorded
+def peak(processes: int, width: int, layers: int, seed: int, record: Path | None) -> None:
     """Compare the memory that DDP and FSDP2 need at most."""
     from rich.console import Console
 
     from scalelab.core.units import format_bytes
     from scalelab.train.parallel.peak import PeakConfig, compare_peaks
 
+    config = PeakConfig(processes, width, layers, batch_size=4 * processes, seed=seed)
     with Console(stderr=True).status(f"{processes} processes train"):
-        report = compare_peaks(PeakConfig(processes, width, layers, batch_size=4 * processes, seed=seed))
+        report = compare_peaks(config)
     for row in report.rows:
         click.echo(
             f"{row.way:<18} state {format_bytes(row.state_bytes):>9} a rank, "
@@ -219,8 +250,34 @@ def peak(processes: int, width: int, layers: int, seed: int) -> None:
     click.echo(
         f"FSDP2 holds {report.state_share:.4f} of DDP's state, and {report.peak_share:.3f} of its peak"
     )
+    numbers = {f"{row.way}, peak": ("B", row.peak_bytes) for row in report.rows}
+    numbers |= {f"{row.way}, state": ("B", row.state_bytes) for row in report.rows}
+    _keep(record, "train/peak", config, {}, numbers)
 
 
 def _shown(ratio: PairedRatio) -> str:
     noise = "" if ratio.is_quiet else f"; noisy: the fastest turns alone say {ratio.ratio_of_minimums:.3g}"
     return f"{ratio.ratio} times (n={ratio.ratio.n}{noise})"
+
+
+def _keep(
+    path: Path | None,
+    subject: str,
+    config: Any,
+    ratios: Mapping[str, PairedRatio],
+    numbers: Mapping[str, tuple[str, float]] | None = None,
+) -> None:
+    """Append a record: of a ratio each pair's value, of a number its unit and value."""
+    if path is None:
+        return
+    from scalelab.core.records import RecordStore, RunRecord, metric
+
+    pairs = {name: [a / b for a, b in zip(one.a_s, one.b_s, strict=True)] for name, one in ratios.items()}
+    metrics = [metric(name, "1", values) for name, values in pairs.items()]
+    metrics += [metric(name, unit, value) for name, (unit, value) in (numbers or {}).items()]
+    notes = {
+        "ratios": {name: _shown(one) for name, one in ratios.items()},
+        "quiet": all(one.is_quiet for one in ratios.values()),
+    }
+    RecordStore(path).append(RunRecord(subject, asdict(config), tuple(metrics), notes, config.seed))
+    click.echo(f"record: {path}")

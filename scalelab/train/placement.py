@@ -7,7 +7,8 @@ On several machines the same command is given on each, with a number of its own:
 
 torchrun gets these as ``--nnodes``, ``--node-rank``, ``--master-addr`` and ``--master-port``. If a machine
 has several networks, name the one to use in the environment: ``GLOO_SOCKET_IFNAME=eth1``, for GPUs
-``NCCL_SOCKET_IFNAME``.
+``NCCL_SOCKET_IFNAME``. With ``--device cuda`` each rank takes a GPU of its own and NCCL carries the messages;
+that path was written without a GPU at hand and has not been run.
 """
 
 from __future__ import annotations
