@@ -409,7 +409,7 @@ def check_layer(answers: Answers) -> None:
     x = ((steps + rng.uniform(-0.3, 0.3, (n, k))) * scale).astype(np.float32)
     q_w = rng.integers(-127, 128, (n, k)).astype(np.int8)  # as many outputs as photos: no axis is safe
     w_scales = rng.uniform(0.001, 0.02, n).astype(np.float32)
-    bias = rng.normal(0, 3, n).astype(np.float32)
+    bias = rng.normal(0, 30, n).astype(np.float32)
     sums = (steps @ q_w.T.astype(np.int64)).astype(float)
     wanted = sums * scale * w_scales + bias
     found = answers["int8_linear"](x, scale, zero, q_w, w_scales, bias)
@@ -421,8 +421,8 @@ def check_layer(answers: Answers) -> None:
         "weight-scales-missing": sums * scale + bias,
         "float-product": (x / scale).astype(float) @ q_w.T.astype(float) * scale * w_scales + bias,
     }
-    tell(found, wanted, slips, "the layer gives other numbers than the integers stand for", rtol=1e-3)
-    close(found, wanted, "the layer's output", "wrong-output", rtol=1e-3, atol=1e-3)
+    tell(found, wanted, slips, "the layer gives other numbers than the integers stand for")
+    close(found, wanted, "the layer's output", "wrong-output", atol=1e-3)
 
 
 @check(
@@ -469,7 +469,7 @@ def draw_readers(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarr
     before[hard] = rng.random((len(hard), 6)) < 0.3
     after = before.copy()
     after[lost] = rng.random((len(lost), 6)) < 0.1
-    after[gained] = True
+    after[gained] |= rng.random((len(gained), 6)) < 0.5
     return before, after
 
 
