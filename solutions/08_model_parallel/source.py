@@ -99,8 +99,8 @@ def cut_dense(layers, rank, ranks):
             rank 1 the next ones, and so on.
 
     Returns:
-        up (H/ranks, D), up_bias (H/ranks,), down (D, H/ranks): this rank's parts. `down_bias` is
-        nobody's part: it is added once.
+        up (H/ranks, D), up_bias (H/ranks,), down (D, H/ranks): this rank's parts.
+        `down_bias` is nobody's part: it is added once.
     """
     ### BEGIN SOLUTION
     up, up_bias, down, _ = layers
@@ -168,7 +168,7 @@ def enter(x, wire):
     """Return x unchanged; in the backward pass, put together what all ranks want of it.
 
     Args:
-        x: (B, D), the same on all ranks. The gradient that comes back differs from rank to rank.
+        x: (B, D), the same on all ranks. The gradient that comes back differs between them.
 
     Returns:
         (B, D). One all-reduce backward, none forward.
@@ -469,7 +469,7 @@ def orders_of(make, count):
 
 
 def run_pipeline():
-    """Let four processes play both schedules (1F1B three times), and draw waiting over micro-batches."""
+    """Let four processes play both schedules, 1F1B three times; draw waiting over m."""
     turns = [(one_f_one_b, turn) for turn in range(TURNS)] + [(gpipe, 0)]
     plans = {
         f"{make.__name__} {count} {turn}": orders_of(make, count)
@@ -508,7 +508,7 @@ def run_pipeline():
         + ", ".join(f"{row['1F1B, %']:.0f}" for row in rows)
         + f" % at {', '.join(map(str, COUNTS))} micro-batches under 1F1B; the formula says "
         + ", ".join(f"{row['(p-1)/(m+p-1), %']:.0f}" for row in rows)
-        + f" %. PASS: each is nearer to its own value than half-way to that of half or twice as "
+        + " %. PASS: each is nearer to its own value than half-way to that of half or twice as "
         f"many. Sleeps lasted up to {late:.1%} too long.",
         figure=plot_lines(
             rows,
@@ -595,9 +595,8 @@ with when_ready():
         slots = count + STAGES - 1
         ideal_s, found_s = slots * 3 * FORWARD_S, row["1F1B, s"]
         each_ms = 1e3 * (found_s - ideal_s) / (2 * slots)
-        print(
-            f"{count:<4} {ideal_s:8.3f} {found_s:12.3f} {100 * (found_s / ideal_s - 1):14.1f} {each_ms:19.2f}"
-        )
+        over = 100 * (found_s / ideal_s - 1)
+        print(f"{count:<4} {ideal_s:8.3f} {found_s:12.3f} {over:14.1f} {each_ms:19.2f}")
 
     print(
         "\nif one stage of four is slower than the others (on paper, 1F1B, 8 micro-batches):"
@@ -616,9 +615,8 @@ with when_ready():
             pipeline.play_on_paper(orders_of(make, count)).held[0]
             for make in (gpipe, one_f_one_b)
         ]
-        print(
-            f"{count:3} micro-batches: {kept[0]:3}, {kept[1]:3}; bubble {bubble(STAGES, count):.0%}"
-        )
+        waits = f"bubble {bubble(STAGES, count):.0%}"
+        print(f"{count:3} micro-batches: {kept[0]:3}, {kept[1]:3}; {waits}")
 
 # %% [markdown]
 # Account for what is left over:
@@ -638,13 +636,14 @@ lab.explain("residual", "")
 # %% tags=["solution-only"]
 lab.explain(
     "residual",
-    "Measured waiting lies a little above the formula: every operation pays for a message and for "
-    "being woken up, a few milliseconds that do not depend on the number of micro-batches, so the "
-    "whole grows with the number of slots. The slowest stage sets the pace of all, so stages must "
-    "be cut by time and not by layers. Split layers keep embeddings, norms and the biases of sums "
-    "whole on every rank. Under GPipe memory grows with the micro-batches; under 1F1B "
-    "a stage keeps only as many as there are stages left, but small micro-batches use the hardware "
-    "badly and pay the fixed cost of each operation more often.",
+    "Measured waiting lies a little above the formula: every operation pays for a message "
+    "and for being woken up, about a millisecond that does not depend on the number of "
+    "micro-batches, so the whole grows with the number of slots. The slowest stage sets "
+    "the pace of all, so stages must be cut by time and not by layers. Split layers keep "
+    "embeddings, norms and the biases of sums whole on every rank. Under GPipe memory "
+    "grows with the micro-batches; under 1F1B a stage keeps only as many as there are "
+    "stages left, but small micro-batches use the hardware badly and pay the fixed cost "
+    "of each operation more often.",
 )
 
 # %% [markdown]
