@@ -12,14 +12,8 @@ from scalelab.core.errors import RunFailed
 from scalelab.models import CharGpt
 from scalelab.models.gpt import initialize
 from scalelab.train.accumulate import relative_distance
-from scalelab.train.data_parallel import (
-    BucketedModel,
-    TopK,
-    Wire,
-    ddp_hook,
-    ring_all_reduce,
-)
-from scalelab.train.data_parallel.exchange import exchange_bf16, exchange_plain
+from scalelab.train.data_parallel import BucketedModel, TopK, Wire, ring_all_reduce
+from scalelab.train.data_parallel.exchange import ddp_hook, exchange_bf16, exchange_plain
 from scalelab.train.elastic.rank import train
 from scalelab.train.parallel.beside_whole import compare_ways
 from scalelab.train.parallel.sharded import make_sharded

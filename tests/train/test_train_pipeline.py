@@ -7,7 +7,8 @@ import torch
 from scalelab.core.errors import ConfigError
 from scalelab.models import CharGpt
 from scalelab.train.launch import run_ranks
-from scalelab.train.parallel import Pipeline, bubble, cut_stage, measure_bubble, split_by_dtensor
+from scalelab.train.parallel import Pipeline, bubble, cut_stage, measure_bubble
+from scalelab.train.parallel.sharded import split_by_dtensor
 
 torch.manual_seed(0)
 GPT = CharGpt(vocabulary=11, context=8, layers=5, heads=2, width=16)

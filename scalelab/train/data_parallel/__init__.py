@@ -12,7 +12,6 @@ __all__ = [
     "ShardedSampler",
     "TopK",
     "Wire",
-    "ddp_hook",
     "fit_link",
     "parallel_step",
     "plan_buckets",
@@ -25,7 +24,7 @@ __getattr__ = export(
     __name__,
     {
         "buckets": ["BucketedModel", "plan_buckets"],
-        "exchange": ["TopK", "ddp_hook"],
+        "exchange": ["TopK"],
         "link": ["InjectedWire", "Link", "fit_link"],
         "memory": ["run_in_memory"],
         "ring": ["ring_all_reduce"],
