@@ -17,7 +17,7 @@ from scalelab.core.units import MIB, format_rate, format_seconds
 def rung_figures(records: Sequence[RunRecord]) -> list[Figure]:
     """Return the figures that the newest successful records allow; a figure without data is left out."""
     newest = {record.subject: record for record in records if record.status == "done"}
-    makers = (curve_figure, burst_figure, memory_figure, ddp_figure)
+    makers = (curve_figure, burst_figure, memory_figure, ddp_figure, ladder_figure)
     return [figure for maker in makers if (figure := maker(list(newest.values()))) is not None]
 
 
@@ -143,6 +143,38 @@ def ddp_figure(records: Sequence[RunRecord]) -> Figure | None:
         ("how", "images per second", "MiB all-reduced per rank and step"),
         tuple(
             (row["name"], f"{row['images_per_s']:,.1f}", f"{row['bytes_per_step'] / MIB:,.2f}")
+            for row in rows
+        ),
+    )
+
+
+def ladder_figure(records: Sequence[RunRecord]) -> Figure | None:
+    """How many times faster the model became, rung by rung of the ladder, at batch 1 and 32."""
+    found = [record for record in records if record.notes.get("ladder")]
+    if not found:
+        return None
+    go = require("plotly.graph_objects", extra="bench")
+    rows = found[-1].notes["ladder"]
+    names = [row["name"] for row in rows]
+    plot = go.Figure()
+    for batch, colour in ((1, BLUE), (32, ORANGE)):
+        speedups = [row[f"batch_{batch}"] for row in rows]
+        plot.add_bar(
+            x=names, y=speedups, name=f"batch {batch}", marker_color=colour,
+            text=[f"{times:.1f}" for times in speedups], textposition="outside",
+        )  # fmt: skip
+    plot.update_yaxes(**log_axis("times as fast", [row[f"batch_{n}"] for row in rows for n in (1, 32)]))
+    return Figure(
+        "The ladder: prune, distil, int8",
+        "Cut to a few channels and taught by what it was, the reader fits into a cache; int8 shrinks what is "
+        "left. Paired with eager torch on the whole reader, one thread.",
+        plot,
+        "Against eager torch: "
+        + ", ".join(f"{row['name']} {row['batch_1']:.1f} and {row['batch_32']:.1f} times" for row in rows)
+        + ".",
+        ("model", "KiB", "times as fast at batch 1", "at batch 32"),
+        tuple(
+            (row["name"], f"{row['bytes'] / 1024:,.0f}", f"{row['batch_1']:.2f}", f"{row['batch_32']:.2f}")
             for row in rows
         ),
     )

@@ -18,7 +18,8 @@ def demo(tier: str, out: Path | None, fresh: bool, open_page: bool) -> None:
     """Take the reader from notebook to service, and measure each step.
 
     Rungs: prototype, gradient accumulation, data parallel training, ONNX, int8, the naive app, the decoupled
-    service. A rung that is done is kept; a broken one is recorded and the rest carries on.
+    service; and the model pruned, distilled and in int8. A rung that is done is kept; a broken one is
+    recorded and the rest carries on.
     Exit code 0 if every rung succeeded, 4 otherwise.
     """
     from scalelab.core.machine import check_room

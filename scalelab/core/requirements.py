@@ -63,6 +63,7 @@ RUNGS = (
     Rung("int8", ("torch", "onnx")),
     Rung("naive app", ("serve", "load")),
     Rung("decoupled service", ("serve", "load"), needs_broker=True),
+    Rung("ladder", ("torch", "onnx")),
 )
 """in the order of the road"""
 

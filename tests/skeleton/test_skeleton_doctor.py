@@ -67,7 +67,7 @@ def test_the_decoupled_service_waits_for_a_broker(installed):
 
 
 def test_the_extras_of_the_rungs_are_declared():
-    assert len(RUNGS) == 7
+    assert len(RUNGS) == 8
     assert {extra for rung in RUNGS for extra in rung.extras} <= set(requirements.known_extras())
 
 
