@@ -92,7 +92,7 @@ def read_masks(masks: Any, prunable: Named) -> Named:
     extra, missing = sorted(set(masks) - set(prunable)), sorted(set(prunable) - set(masks))
     refuse((extra, f"there is a mask for {extra[:1]}", "prunes-biases",
             "biases and batch norms have one axis and few numbers, each of which matters: no mask"),
-           (missing, f"no mask for {missing[:1]}", "mask-missing", "two axes or more: masked"))  # fmt: skip
+           (missing, f"no mask for {missing[:1]}", "mask-missing", "it can be pruned"))  # fmt: skip
     for name, weight in prunable.items():
         mask = masks[name] if isinstance(masks[name], Tensor | np.ndarray) else np.zeros(0)
         refuse((mask.shape != weight.shape, f"the mask of {name} has shape {tuple(mask.shape)}, wanted "
@@ -211,13 +211,13 @@ def judge_channels(answers: Answers, given: dict[str, Any], keep: list[int]) -> 
     others = {name for name in statistics if not torch.equal(norm[name], statistics[name][keep])}
     told += "the output is not that of the old layers with the other channels at 0"
     refuse(
-        (not torch.equal(conv["weight"], old["weight"][keep]), told, "rows-of-others", "`keep` says which"),
+        (not torch.equal(conv["weight"], old["weight"][keep]), told, "rows-of-others", "take rows `keep`"),
         (others & {"running_mean", "running_var"}, told, "statistics-forgotten",
          "running_mean and running_var are buffers, not parameters: a new layer begins with 0 and 1"),
         (others, told, "norm-of-others", "weight and bias of the batch norm go by `keep`, too"),
         (positions > 1 and torch.equal(after["weight"], apart), told, "columns-interleaved",
          "Flatten puts all positions of one channel side by side: columns c * positions + p"),
-        (not torch.equal(after["weight"], columns), told, "columns-of-others", "`keep` names the columns"),
+        (not torch.equal(after["weight"], columns), told, "columns-of-others", "take columns of `keep`"),
         (not torch.equal(after.get("bias", columns), far["bias"]), told, "bias-lost",
          "the next layer's outputs all stay, and its bias with them"),
         (True, told, "settings-lost", "stride, padding and eps are settings, not weights: keep them, too"),
@@ -329,6 +329,7 @@ def draw_rows(rng: np.random.Generator) -> list[Row]:
         rows = [(1000 * int(a), 10 * int(b), 0.9 + int(c) / 100) for a, b, c in rng.integers(1, 6, (12, 3))]
         rows.append(rows[int(rng.choice(front(rows)))])
         fronts = [front(rows), *(front(rows, **slip) for _, slip, _ in MISTAKEN_FRONTS)]
+        fronts += [[place for place in fronts[0] if rows.count(rows[place]) == 1]]
         if len({str(each) for each in fronts}) == len(fronts):
             return [rows[place] for place in rng.permutation(len(rows))]
 

@@ -514,7 +514,7 @@ def tune_pruned(model, optimizer, masks, batches):
             if name in masks:
                 weight.grad *= masks[name]
         optimizer.step()
-        losses.append(loss.item())
+        losses = [*losses, loss.item()]
     hold()
     return losses
 
