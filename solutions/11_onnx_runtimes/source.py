@@ -505,8 +505,8 @@ def run_batches(seed=3):
         values=[row["draft"] for row in rows],
         verdict="PASS" if all(holds) else "FAIL",
         detail=f"Alone the draft reads {single['draft']:.0f} % and passes parity; in batches "
-        f"of 7 {seven['draft']:.0f} %. Its file and its model agree to {own[0]:.0e} at 1, 7 "
-        f"and 32. With batch statistics: {single['batch statistics']:.0f} % alone, "
+        f"of 7 it reads {seven['draft']:.0f} %, though file and model agree to {own[0]:.0e} at "
+        f"1, 7 and 32. With batch statistics: {single['batch statistics']:.0f} % alone, "
         f"{rows[-1]['batch statistics']:.0f} % at 32. No error, no warning.",
         figure=figure,
         table=rows,
