@@ -37,7 +37,7 @@ def test_no_sync_sends_exactly_its_share_and_both_ways_end_with_the_same_weights
     # two ranks send their gradients once; on top of them come headers and acknowledgements
     assert report.gradient_bytes <= wire[EACH] < 1.1 * report.gradient_bytes
     assert wire[RARE] < 0.3 * wire[EACH]
-    assert 0 < report.difference < 1e-4
+    assert 0 < report.difference < 1e-3
     assert report.label == "real link: two network namespaces, a cable of 100 Mbit/s"
     assert cables() == []
 

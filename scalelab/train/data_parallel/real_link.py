@@ -74,7 +74,7 @@ class RealLinkReport:
     cable_bytes_per_s: float
     """as an all-reduce of all gradients sees it: near what was asked for, or the limit did not hold"""
     difference: float
-    """relative distance of the weights that both ways end with (float rounding)"""
+    """relative distance of the weights that both ways end with (rounding, which AdamW makes larger)"""
 
 
 def compare_over_real_link(config: RealLinkConfig) -> RealLinkReport:
