@@ -117,8 +117,10 @@ def dequantize(integers, scale, zero_point):
     crashing="""
 def scale_and_zero(low, high, bits=8):
     return (high - low).max() / (2**bits - 1), 0
+
+def quantize(values, scale, zero_point, bits=8):
+    return (values / scale + zero_point).clamp(0, 2**bits - 1)
 """
-    + QUANTIZE
     + DEQUANTIZE,
 )
 
