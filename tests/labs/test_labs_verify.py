@@ -18,11 +18,11 @@ def test_there_are_labs():
     assert LABS
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(920)
 @pytest.mark.parametrize("slug", LABS)
 def test_the_lab_holds(slug):
     command = [sys.executable, "-m", "scalelab", "author", "verify", slug, "--no-packages"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=400)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
