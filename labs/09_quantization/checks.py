@@ -5,7 +5,7 @@ Shapes in this file: N = photos, K = inputs of a dense layer, M = its outputs; w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,142 +13,14 @@ import torch
 
 from scalelab.compress.numbers.affine import Affine, affine_from_range
 from scalelab.data import compose_pins
-from scalelab.grading import Answers, check, expect, expect_close, expect_length, expect_type
+from scalelab.grading import Answers, check, expect_type
+from scalelab.grading.meanings import Meanings
 from scalelab.train import trained_reader
 
 torch.set_num_threads(1)  # two threads beside a busy neighbour wait for each other: 0.01 s become seconds
-MEANINGS = {
-    "not-two-values": "wanted: two values",
-    "values-swapped": "the scale comes first, the zero point second",
-    "range-without-zero": "0.0 lies outside of this ruler: widen the range first",
-    "steps-not-marks": "between 256 marks lie 255 steps",
-    "ignores-bits": "the number of integers follows from `bits`; 8 is only what it is by default",
-    "symmetric-ruler": "a ruler as long on both sides of zero wastes marks here",
-    "wrong-scale": "the width of the range, zero in it, over the number of steps",
-    "zero-not-whole": "0.0 must lie on a mark exactly, so its place is a whole number",
-    "zero-sign": "low lies below zero: zero is -low / scale steps above the first mark",
-    "wrong-zero": "zero lies -low / scale steps above the first mark: take the nearest whole number",
-    "flat-range": "a pruned layer gives only zeros: any step above 0 will do, with zero point 0",
-    "other-shape": "one integer for each number that was given",
-    "not-uint8": "the type decides how many bytes a number takes: astype(np.uint8), at the end",
-    "no-saturation": "what lies beyond the ruler takes its last mark: clip, before uint8 wraps around",
-    "zero-point-left-out": "the zero point must be added: uint8 begins at 0",
-    "zero-point-subtracted": "x = scale * (q - zero_point), so q is x / scale and the zero point on top",
-    "truncates": "astype cuts digits off; the nearest mark needs rounding first",
-    "floors": "// cuts digits off; the nearest mark needs rounding",
-    "rounds-after-adding": "halves go to the even step: round the steps, then add the zero point",
-    "halves-up": "only halves are wrong: they go to the even step (IEEE 754), as np.rint does it",
-    "wrong-integers": "round, add the zero point, clip: in this order",
-    "unsigned-wraps": "uint8 minus uint8 is uint8: 3 - 5 is 254. Change the type before you subtract",
-    "zero-point-unscaled": "the zero point counts steps: subtract it before you scale",
-    "zero-point-kept": "the zero point stands for 0.0, so it must be subtracted",
-    "wrong-numbers": "each integer q stands for scale * (q - zero_point)",
-    "one-scale": "an outlier in one row then costs all other rows their steps: a scale for each output",
-    "scales-of-inputs": "these belong to inputs, the columns; where there are as many rows nothing complains",
-    "scales-shape": "a flat array (M,), one number for each output unit",
-    "dead-row": "0 / 0 is NaN, and one NaN spoils every photo: give a row of zeros any scale above 0",
-    "uses-128": "128 is no int8: the largest weight would wrap around to -128",
-    "no-abs": "the largest weight of a row may be negative: take absolute values first",
-    "not-symmetric": "with zero point 0 both sides have as many steps: the largest absolute weight counts",
-    "wrong-scales": "the largest absolute weight of a row becomes the last integer",
-    "not-int8": "the type decides how many bytes a weight takes: astype(np.int8), at the end",
-    "weights-truncated": "astype cuts digits off: np.rint first",
-    "wrong-weights": "each weight, divided by the scale of its own row, goes to the nearest integer",
-    "passes-repeated": "a stream is read once: put a hook on every layer, then run it once",
-    "hooks-stay": "they go on collecting with each photo that is served: hook.remove()",
-    "gradients-on": "nobody calls backward here, and activations are kept for it: torch.no_grad()",
-    "empty-goes-on": "an invented range is a silent fault: say clearly that nothing came",
-    "not-pairs": "wanted: a list with a pair (low, high) for each layer",
-    "other-order": "the first pair belongs to the first of `layers`, not of the model",
-    "last-batch-only": "each batch wipes out what the one before it showed",
-    "first-batch-only": "one batch is no sample: go on to the last",
-    "mean-of-batches": "an average of ranges holds no batch's extremes",
-    "ignores-keep": "keep says which share of the values the range holds",
-    "one-sided": "the rest is cut off at both ends, one half at each",
-    "quantiles-of-batches": "quantiles of all values together, not the widest of each batch's",
-    "late-binding": "all hooks fill one list: a function made in a loop looks up names when it is called",
-    "symmetric-ranges": "activations have a zero point: take both ends as they are",
-    "mode-changed": "calibrate in the mode in which the reader serves, and leave it so: no model.train()",
-    "outputs-not-inputs": "a forward hook's third argument comes out of the layer; int8 needs what goes in",
-    "wrong-ranges": "all values of all batches that enter the layer",
-    "not-int32": "sums of 10,000 products fit into 32 bits, and a processor adds them up in 32",
-    "zero-point-forgotten": "each q_x stands for q_x - zero_point: without it all sums are off",
-    "zero-point-once": "it is in each of the K products, not once in the sum",
-    "zero-point-added": "subtract it: 0.0 must add nothing",
-    "unsigned-sums": "uint8 minus uint8 wraps around: change the type before you subtract",
-    "int8-overflow": "200 is no int8, it becomes -56: uint8 must grow, not turn",
-    "int16-overflow": "uint8 times int8 is int16 in NumPy and wraps at 32,767: sums need 32 bits",
-    "float32-sums": "float32 has 24 bits for whole numbers: from 16,777,216 on it leaves some out",
-    "wrong-sums": "whole numbers need no rounding: all must be equal",
-    "bias-missing": "the bias was not added",
-    "bias-scaled": "the bias is no number of steps: add it at the end",
-    "scales-along-photos": "each output has a scale, so they run along the columns of (N, M)",
-    "input-scale-missing": "sums count steps of x times steps of w: the scale of x comes out of the sum too",
-    "weight-scales-missing": "sums count steps of x times steps of w: the scales of w come out of it too",
-    "float-product": "x went in as it was: quantize it, for the product of integers is what is fast",
-    "wrong-output": "wanted: the sums, times scale, times w_scales, plus bias",
-    "not-four-values": "wanted: (lost, low, high, verdict)",
-    "unknown-verdict": '"accept", "reject" and "inconclusive" are all there is',
-    "gained-not-lost": "lost is what was right before and is not right now: before less after",
-    "per-cent": "a share of one is wanted: 0.005 is half a point",
-    "whole-pins": "these are whole PINs; digits are asked for",
-    "count-not-share": "a count grows with the photos: divide by the digits",
-    "losses-only": "digits that only the new reader gets right count in its favour",
-    "wrong-share": "the mean of before less the mean of after, over all digits",
-    "unpaired": "that is the interval of readers with photos of their own; what both read alike must cancel",
-    "digits-not-photos": "the six digits of a photo fail together: six times the values, no more knowledge",
-    "one-standard-error": "one standard error holds 68 %: take 1.96 of them",
-    "spread-of-photos": "photos spread that far; the mean of N of them is known sqrt(N) times better",
-    "wrong-level": "95 % of the draws lie between percentiles 2.5 and 97.5: 1.96 standard errors, not more",
-    "limit-ignored": "what may be lost is for the caller to say: compare the interval with at_most",
-    "wrong-interval": "95 %, over photos, around the share lost",
-    "middle-only": "the middle says which side is likelier; the interval says if that is known",
-    "upside-down": "little lost is accepted, much is rejected",
-    "wrong-verdict": "compare both ends of the interval with at_most",
-    "stream-ends": "the stream can be read once: ask for all layers in one pass",
-    "twin-shape": "return the function that int8_twin returns",
-    "not-quantized": "that is the reader itself, to the last digit: nothing became an integer",
-    "still-collapsed": "print the range of each layer: which of them was never measured?",
-    "no-yes-or-no": "a test ends in yes or no",
-    "test-blames": "int8 costs a little: allow a point or two, and read a few hundred photos",
-    "test-hands-a-list": "from a list each layer learns its range and the fault hides: hand over a stream",
-    "test-looks-elsewhere": "ranges go wrong in many ways: test what matters, the digits that are read",
-}
-
-
-def fail_if(is_so: object, told: str, code: str) -> None:
-    expect(not is_so, told, code=code, meaning=MEANINGS[code])
-
-
-def tell(found: Any, wanted: Any, slips: Mapping[str, Any], told: str, *, rtol: float = 1e-4) -> None:
-    """Fail with the code of the first slip that gives what was found, unless that is what was wanted."""
-    expect_type(found, (float, int, np.number, np.ndarray), what=f"where {told}: your value")
-    found = np.asarray(found, dtype=float)
-    if found.shape != np.shape(wanted) or np.allclose(found, wanted, rtol=rtol, atol=0):
-        return
-    for code, value in slips.items():
-        same = np.shape(value) == found.shape and np.allclose(found, value, rtol=rtol, atol=0)
-        fail_if(same, told, code)
-
-
-def close(found: Any, wanted: Any, what: str, code: str, *, rtol: float = 1e-4, atol: float = 0.0) -> None:
-    expect_close(found, wanted, what=what, code=code, meaning=MEANINGS[code], rtol=rtol, atol=atol)
-
-
-def parts(value: Any, number: int, what: str, code: str) -> Any:
-    """Return a value that must be so many values."""
-    expect_type(value, (tuple, list, np.ndarray, torch.Tensor), what=what, code=code, meaning=MEANINGS[code])
-    expect_length(value, number, what=what, code=code, meaning=MEANINGS[code])
-    return value
-
-
-def whole_numbers(value: Any, shape: tuple[int, ...], dtype: str, what: str) -> np.ndarray:
-    """Return an answer as int64, or fail where it has another shape or type of numbers."""
-    expect_type(value, np.ndarray, what=what)
-    array = np.asarray(value)
-    fail_if(array.shape != shape, f"{what} has shape {array.shape}, wanted {shape}", "other-shape")
-    fail_if(array.dtype != dtype, f"{what} is {array.dtype}, wanted {dtype}", f"not-{dtype}")
-    return array.astype(np.int64)
+MEANINGS = Meanings(__file__)
+fail_if, tell, close = MEANINGS.fail_if, MEANINGS.tell, MEANINGS.close
+parts, whole_numbers = MEANINGS.parts, MEANINGS.whole_numbers
 
 
 @check(
@@ -171,7 +43,7 @@ def ruler_with_a_zero(answers: Answers) -> None:
         given = (low, high) if bits == 8 else (low, high, bits)
         check_ruler(answers["scale_and_zero"](*given), low, high, bits)
     scale, zero = parts(answers["scale_and_zero"](0.0, 0.0), 2, "scale_and_zero", "not-two-values")
-    is_usable = np.isfinite(scale) and scale > 0 and zero == 0
+    is_usable = 0 < scale < np.inf and zero == 0
     fail_if(not is_usable, f"the range [0, 0] gave scale {scale:g} and zero point {zero:g}", "flat-range")
     check_integers(answers, bits=8, zero=2 * int(rng.integers(10, 60)) + 1)
     check_integers(answers, bits=5, zero=2 * int(rng.integers(3, 8)) + 1)
@@ -248,8 +120,7 @@ def check_integers(answers: Answers, *, bits: int, zero: int) -> None:
 )  # fmt: skip
 def ruler_for_each_output(answers: Answers) -> None:
     """Quantize a dense layer's weights to int8, with a scale for each output unit."""
-    rng = answers.rng
-    n = int(rng.integers(10, 16))
+    n, rng = int(answers.rng.integers(10, 16)), answers.rng
     for rows, columns, bits in ((n, n, 8), (n - 3, n + 4, 8), (n, n, 4)):
         weights = rng.normal(0, 1, (rows, columns)) * rng.uniform(0.02, 0.2, (rows, 1))
         weights *= rng.uniform(0.5, 2, columns)
@@ -271,11 +142,9 @@ def check_rows(weights: np.ndarray, integers: Any, scales: Any, bits: int) -> No
     fail_if(size == (columns,) != (rows,), told, "scales-of-inputs")
     fail_if(size != (rows,), told, "scales-shape")
     scales = np.asarray(scales, dtype=float)
-    is_usable = np.isfinite(scales[-1]) and scales[-1] > 0
-    fail_if(not is_usable, f"the scale of a row of zeros is {scales[-1]:g}", "dead-row")
+    fail_if(not 0 < scales[-1] < np.inf, f"the scale of a row of zeros is {scales[-1]:g}", "dead-row")
     live = weights[:-1].astype(float)
-    largest = np.abs(live).max(1)
-    wanted = largest / most
+    wanted = (largest := np.abs(live).max(1)) / most
     slips = {
         "one-scale": np.full(rows - 1, largest.max() / most),
         "scales-of-inputs": np.abs(weights).max(0)[: rows - 1] / most,
@@ -292,8 +161,8 @@ def check_rows(weights: np.ndarray, integers: Any, scales: Any, bits: int) -> No
     off = np.abs(found - exact)
     at = np.unravel_index(off.argmax(), off.shape)
     told = f"a weight of {exact[at]:.2f} steps became {found[at]}"
-    is_cut = 0.501 < off.max() <= 1.001 and (np.abs(found) <= np.abs(exact) + 1e-3).all()
-    fail_if(is_cut, told, "weights-truncated")
+    is_cut = (np.abs(found) <= np.abs(exact) + 1e-3).all()
+    fail_if(0.501 < off.max() <= 1.001 and is_cut, told, "weights-truncated")
     fail_if(off.max() > 0.501, told, "wrong-weights")
 
 
@@ -323,9 +192,8 @@ def ranges_of_all_batches(answers: Answers) -> None:
         fail_if(seen["hooks"], f"{seen['hooks']} hooks are still on the model", "hooks-stay")
         fail_if(seen["grad"], "the model ran with gradients on", "gradients-on")
         fail_if(seen["training"], "the model ran in training mode", "mode-changed")
-    empty = answers.inside("try_ranges", weights=weights, batches=[], keep=1.0)
-    told = f"without batches it ended with {empty['raised'] or 'no error'}, wanted a ValueError"
-    fail_if(empty["raised"] != "ValueError", told, "empty-goes-on")
+    raised = answers.inside("try_ranges", weights=weights, batches=[], keep=1.0)["raised"] or "no error"
+    fail_if(raised != "ValueError", f"no batches, and it ended with {raised}", "empty-goes-on")
 
 
 def check_ranges(found: Any, inputs: Sequence[np.ndarray], outputs: np.ndarray, keep: float) -> None:
@@ -408,8 +276,7 @@ def check_layer(answers: Answers) -> None:
     steps = rng.integers(0, 256, (n, k)) - zero
     x = ((steps + rng.uniform(-0.3, 0.3, (n, k))) * scale).astype(np.float32)
     q_w = rng.integers(-127, 128, (n, k)).astype(np.int8)  # as many outputs as photos: no axis is safe
-    w_scales = rng.uniform(0.001, 0.02, n).astype(np.float32)
-    bias = rng.normal(0, 30, n).astype(np.float32)
+    w_scales, bias = (each.astype(np.float32) for each in (rng.uniform(0.001, 0.02, n), rng.normal(0, 30, n)))
     sums = (steps @ q_w.T.astype(np.int64)).astype(float)
     wanted = sums * scale * w_scales + bias
     found = answers["int8_linear"](x, scale, zero, q_w, w_scales, bias)
@@ -476,8 +343,8 @@ def draw_readers(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarr
 def judged(answers: Answers, before: np.ndarray, after: np.ndarray, at_most: float) -> tuple[Any, ...]:
     found = answers["judge_loss"](before, after, float(at_most))
     *numbers, said = parts(found, 4, "what judge_loss returned", "not-four-values")
-    known = str(said) in ("accept", "reject", "inconclusive")
-    fail_if(not known, f"the verdict is {said!r}", "unknown-verdict")
+    verdicts = ("accept", "reject", "inconclusive")
+    fail_if(str(said) not in verdicts, f"the verdict is {said!r}", "unknown-verdict")
     return *(float(number) for number in numbers), str(said)
 
 
@@ -516,8 +383,7 @@ def reads_again(answers: Answers) -> None:
         wanted = trained_reader()(images).numpy()
     seen = answers.inside("try_quantize", images=images, batches=list(batches.split(16)))
     fail_if(seen["raised"], f"quantize_reader stopped: {seen['raised']}", "stream-ends")
-    found = seen["logits"]
-    expect_type(found, np.ndarray, what="what the twin returned")
+    expect_type(found := seen["logits"], np.ndarray, what="what the twin returned")
     told = f"the twin gave shape {np.shape(found)} for 40 photos, wanted {wanted.shape}"
     fail_if(np.shape(found) != wanted.shape, told, "twin-shape")
     off = float(np.linalg.norm(np.asarray(found) - wanted) / np.linalg.norm(wanted))
@@ -525,12 +391,10 @@ def reads_again(answers: Answers) -> None:
     fail_if(not off < 0.1, f"the twin's logits are {off:.0%} off those of the reader", "still-collapsed")
     names = rng.permutation(["right", "list", "stream", "wraps"]).tolist()
     said = answers.inside("try_tests", names=names)
-    for verdict in said:
-        expect_type(verdict, (bool, np.bool_), what="what keeps_reading returned", code="no-yes-or-no",
-                    meaning=MEANINGS["no-yes-or-no"])  # fmt: skip
+    is_plain = all(isinstance(verdict, bool | np.bool_) for verdict in said)
+    fail_if(not is_plain, f"keeps_reading returned {said}", "no-yes-or-no")
     accepts = dict(zip(names, said, strict=True))
-    is_blamed = not (accepts["right"] and accepts["list"])
-    fail_if(is_blamed, "keeps_reading refuses a twin that reads as well", "test-blames")
+    both = accepts["right"] and accepts["list"]
+    fail_if(not both, "keeps_reading refuses a twin that reads as well", "test-blames")
     fail_if(accepts["stream"], "keeps_reading accepts the broken one", "test-hands-a-list")
-    told = "keeps_reading accepts a twin that cannot read"
-    fail_if(accepts["wraps"], told, "test-looks-elsewhere")
+    fail_if(accepts["wraps"], "keeps_reading accepts a twin that cannot read", "test-looks-elsewhere")
