@@ -77,14 +77,15 @@ def try_samples(answers, *, calls):
     return {"found": found, "disturbed": [name for name in before if before[name] != after[name]]}
 
 
-def try_train(answers, *, config, weights, batches, rate):
+def try_train(answers, *, config, weights, batches, rate, kind="SGD", **settings):
     """Report the weights with which each rank ends; rank r begins with `weights[r]`."""
     function = answers["train"]
     models = [_gpt(config, each) for each in weights]
 
     def rank(wire):
         model = models[wire.rank]
-        function(model, torch.optim.SGD(model.parameters(), lr=rate), batches[wire.rank], wire)
+        optimizer = getattr(torch.optim, kind)(model.parameters(), lr=rate, **settings)
+        function(model, optimizer, batches[wire.rank], wire)
         return _weights(model)
 
     return _on_ranks(rank, len(batches))

@@ -118,21 +118,25 @@ def try_shards(answers, *, tensors, ranks):
         if isinstance(piece, Tensor):
             told |= {"alive": piece.untyped_storage().nbytes(), "own": piece.numel() * piece.element_size()}
         shapes = [tuple(each.shape) for each in tensors]
-        return {**told, "again": answers["unshard"](piece, shapes, wire), **_traffic(wire)}
+        again = answers["unshard"](2 * piece, shapes, wire)  # as if a step had changed the pieces
+        if isinstance(again, list | tuple):
+            again = [each / 2 if isinstance(each, Tensor) else each for each in again]
+        return {**told, "again": again, **_traffic(wire)}
 
     return _on_ranks(ranks, act)
 
 
 def try_branch(answers, *, x, layers, share, seed, ranks, gradient):
-    """Report output, gradient of x, and for how many hidden units each rank worked in the learner's block."""
+    """Report output and gradient of x; on each rank the weights of other ranks' hidden units are NaN."""
 
     def act(wire):
         inner = x.clone().requires_grad_()
-        given = tuple(each.clone().requires_grad_() for each in layers)
+        units = torch.arange(len(layers[0])) * ranks // len(layers[0]) != wire.rank  # of others
+        up, up_bias, down = (each.clone() for each in layers[:3])
+        up[units], up_bias[units], down[:, units] = (float("nan"),) * 3
+        given = tuple(each.requires_grad_() for each in (up, up_bias, down, layers[3].clone()))
         out = answers["split_branch"](inner, given, share, seed, wire)
-        told = {"out": out, "x": _gradient(out, inner, gradient)}
-        grad = given[0].grad
-        return {**told, "units": 0 if grad is None else int((grad != 0).any(dim=1).sum())}
+        return {"out": out, "x": _gradient(out, inner, gradient)}
 
     return _on_ranks(ranks, act)
 
@@ -148,8 +152,8 @@ def try_guard(answers, *, how):
         drawn = torch.rand(*hidden.shape[:-1], len(up) // parts, generator=draws)
         hidden = _dropped(hidden, torch.cat([drawn] * parts, dim=-1), share)
         out = F.linear(hidden, down, down_bias * (wire.world_size if how == "bias" else 1))
-        if how == "drifts" and wire.rank > 0:  # what all hold is dropped by the rank's own numbers
-            draws = torch.Generator().manual_seed(seed + wire.rank)
+        if how == ("drifts" if wire.rank else "first"):
+            draws = torch.Generator().manual_seed(seed + 1 + wire.rank)  # for what all ranks hold
         wire.all_reduce(torch.zeros(1)).wait()
         return (x + _dropped(out, torch.rand(out.shape, generator=draws), share)).to(x.dtype)
 

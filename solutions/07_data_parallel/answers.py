@@ -408,13 +408,10 @@ def rank_samples(samples, rank, world_size, epoch, seed=0):
         "uneven-shares": ordered(
             "order[: samples // 2] if rank == 0 else order[samples // 2 :][rank - 1 :: world_size - 1]"
         ),
-        "same-every-epoch": ordered(EVERY_NTH, seed="seed"),
+        "same-every-epoch": ordered(EVERY_NTH, seed="(seed, epoch % 2)"),
         "ignores-the-seed": ordered(EVERY_NTH, seed="epoch"),
         "not-shuffled": ordered("list(range(rank, samples, world_size))"),
-        "same-share": ordered(
-            "np.random.default_rng((seed, epoch)).permutation("
-            "np.arange(rank, samples, world_size))"
-        ),
+        "same-share": ordered("order[(rank + epoch) % world_size :: world_size]", seed="seed"),
         "not-repeatable": ordered(EVERY_NTH, seed=""),
         "disturbs-others": """
 def rank_samples(samples, rank, world_size, epoch, seed=0):
@@ -465,7 +462,7 @@ def threads_per_rank(cores, ranks, loaders=0):
         "forgets-loaders": threads("max(1, cores // ranks)"),
         "loaders-once": threads("max(1, (cores - loaders) // ranks)"),
         "not-whole": threads("max(1, cores / ranks - loaders)"),
-        "wrong-threads": threads("max(1, cores // (ranks + ranks * loaders))"),
+        "wrong-threads": threads("max(1, cores // (ranks + loaders))"),
     },
     crashing=threads("max(1, cores // loaders)"),
 )

@@ -157,20 +157,27 @@ def machines_of_any_size(answers: Answers) -> None:
 
 @check("train-corners", points=1, hints=HINTS, limit_s=90)
 def shares_of_any_size(answers: Answers) -> None:
-    """End as one process where a share is empty, with equal shares, and on one rank."""
+    """End as one process where a share is empty, with equal shares, on one rank, and under Adam."""
     rng = answers.rng
-    for sizes in ([[2, 0], [1, 3]], [[2], [2]], [[3, 1]]):
+    for sizes, kind, settings in (
+        ([[2, 0], [1, 3]], "SGD", {}),
+        ([[2], [2]], "SGD", {}),
+        ([[3, 1]], "SGD", {}),
+        ([[3, 1], [1, 2]], "Adam", {"eps": 0.1}),  # its steps are no multiples of gradients
+    ):
         batches = [[_batch(rng, size) for size in share] for share in sizes]
         models = [_gpt(rng) for _ in sizes]
         weights = [dict(model.state_dict()) for model in models]
         alone = copy.deepcopy(models[0])
-        seen = answers.inside(
-            "try_train", config=models[0].config, weights=weights, batches=batches, rate=0.2
-        )
+        recipe = {"config": models[0].config, "weights": weights, "rate": 0.2, "kind": kind}
+        seen = answers.inside("try_train", **recipe, batches=batches, **settings)
+        optimizer = getattr(torch.optim, kind)(alone.parameters(), lr=0.2, **settings)
         for shares in zip(*batches, strict=True):
-            after = _flat(alone.parameters()) - 0.2 * _gradient(alone, list(shares))
-            nn.utils.vector_to_parameters(after, alone.parameters())
+            optimizer.zero_grad()
+            ids, targets = (torch.cat(parts) for parts in zip(*shares, strict=True))
+            F.cross_entropy(alone(ids).flatten(0, 1), targets.flatten()).backward()
+            optimizer.step()
         start, wanted = _flat(models[0].parameters()), _flat(alone.parameters())
         for rank, found in enumerate(_ranks(seen, f"shares of {sizes}")):
-            told = f"shares of {sizes}: rank {rank} does not end as one process"
+            told = f"shares of {sizes}, {kind}: rank {rank} does not end as one process"
             expect(_is_near(_flat(found) - start, wanted - start), told, code="train-corner")
