@@ -639,7 +639,7 @@ def quantize_reader(reader, batches):
         + TEST,
         "not-quantized": """
 def quantize_reader(reader, batches):
-    return lambda images: reader(images).detach().numpy()
+    return lambda images: reader(images).detach().half().float().numpy()
 """
         + TEST,
         "twin-shape": """

@@ -64,7 +64,7 @@ def rows_of_any_number(answers: Answers) -> None:
 
 @check("calibrate-corners", points=1, hints=HINTS, limit_s=30)
 def batches_of_any_size(answers: Answers) -> None:
-    """Weigh every value alike, in batches of other sizes; a single batch too."""
+    """Weigh every value alike, in batches of other sizes; a single batch too; leave no hook."""
     rng = answers.rng
     weights = [rng.normal(0, 1, shape).astype(np.float32) for shape in ((6, 4), (3, 6))]
     many = [
@@ -90,6 +90,9 @@ def batches_of_any_size(answers: Answers) -> None:
         )
         is_right = (found >= low - 1e-3).all() and (found <= high + 1e-3).all()
         expect(is_right, told, code="corner-ranges")
+    left = answers.inside("try_ranges", weights=weights, batches=[], keep=1.0)["hooks"]
+    told = f"no batches, a ValueError, and {left} hooks are still on the model"
+    expect(left == 0, told, code="corner-hooks")
 
 
 @check("product-corners", points=1, hints=HINTS)

@@ -80,9 +80,7 @@ def magnitude_masks(weights, sparsity):
         ),
         "prunes-biases": MASK_BY_ORDER.replace(" if w.dim() >= 2", ""),
         "mask-missing": MASK_BY_ORDER.replace("w.dim() >= 2", "w.dim() == 2"),
-        "wrong-count": MASK_BY_ORDER.replace(
-            "flat.numel())]]", "sum(w.numel() for w in weights.values()))]]"
-        ),
+        "wrong-count": MASK_BY_ORDER.replace("round(sparsity", "int(sparsity"),
         "mask-shape": MASK_BY_ORDER.replace(".view_as(w)", ""),
         "no-mask": MASK_BY_ORDER.replace(".view_as(w)", ".view_as(w) * w"),
         "no-dict": MASK_BY_ORDER.replace("return masks", "return list(masks.values())"),
