@@ -177,7 +177,7 @@ def try_diff(answers, *, before, after):
 
 
 def _model(drawn):
-    """Return a model with these nodes; the last weight lies in the first branch. It is for reading only."""
+    """Return a model for reading only; the last weight lies in a branch of the first branch."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -192,7 +192,11 @@ def _model(drawn):
         named = [(op, number) for op, count in counts.items() for number in range(count)]
         return [helper.make_node(op, ["x"], [f"{op}{number}"], name=f"n{number}") for op, number in named]
 
-    arms = [helper.make_graph(nodes(drawn["branch"]), "arm", [], [], kept) for kept in (tensors[-1:], [])]
+    deep, arm = (
+        helper.make_graph(nodes(drawn["branch"]), "arm", [], [], kept) for kept in (tensors[-1:], [])
+    )
+    inner = helper.make_node("If", ["x"], ["z"], then_branch=deep)
+    arms = [helper.make_graph([inner], "outer", [], []), arm]
     fork = helper.make_node("If", ["x"], ["y"], then_branch=arms[0], else_branch=arms[1])
     graph = helper.make_graph([*nodes(drawn["main"]), fork], "drawn", [], [], tensors[:-1])
     return onnx.load_model_from_string(helper.make_model(graph).SerializeToString())
@@ -241,7 +245,7 @@ def try_read(answers, *, config, weights, images):
     return {"logits": logits, "passes": len(passes)}
 
 
-def try_guard(answers, *, config, weights, images, batches, kind):
+def try_guard(answers, *, config, weights, images, batches, kind, **tolerance):
     """Report what the learner's test says of a candidate of this kind."""
     model = _reader(config, weights)
 
@@ -249,7 +253,7 @@ def try_guard(answers, *, config, weights, images, batches, kind):
         return CANDIDATES[kind](model, np.array(photos))
 
     try:
-        return {"said": answers["is_batch_free"](predict, images, batches)}
+        return {"said": answers["is_batch_free"](predict, images, batches, **tolerance)}
     except RefusedError as error:
         return {"escaped": str(error)}
 

@@ -293,7 +293,9 @@ def weight_bytes(model):
         "turned-around": but(DIFF_RIGHT, ("(old[op], new[op])", "(new[op], old[op])")),
         "one-sided": but(DIFF_RIGHT, ("sorted({*old, *new})", "sorted(old)")),
         "single-number": but(DIFF_RIGHT, ("(old[op], new[op])", "new[op] - old[op]")),
-        "wrong-diff": but(DIFF_RIGHT, ("node.op_type for", "node.name for")),
+        "wrong-diff": but(
+            DIFF_RIGHT, ("found += all_graphs(attribute.g)", "found += [attribute.g]")
+        ),
         "raw-only": but(
             DIFF_RIGHT, ("onnx.numpy_helper.to_array(tensor).nbytes", "len(tensor.raw_data)")
         ),

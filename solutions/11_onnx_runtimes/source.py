@@ -327,7 +327,7 @@ lab.check("providers")
 
 # %% [markdown]
 # ### A drill: right alone, wrong in company
-# Here is the colleague's reader. Each photo is first stretched to its full range of ink, so that photos in
+# Here is the colleague's reader. Each photo is first divided by its darkest ink, so that photos in
 # bad light can be read; then the network; then its 60 numbers are put in the order photo, digit, class. It
 # passed its test, and so did its export.
 
