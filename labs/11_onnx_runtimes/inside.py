@@ -138,6 +138,12 @@ def _in_training(model, images):
         model.eval()
 
 
+def _one_number(model, images):
+    logits = _logits(model, images)
+    logits[-1, 3, logits[-1, 3].argmin()] += 0.05  # the least likely class: no digit changes
+    return logits
+
+
 def _below(model, images):
     return _logits(model, images) - np.float32(0.05)
 
@@ -146,7 +152,8 @@ CANDIDATES = {
     "right": lambda model, images: _changed(model, images, ..., 1e-6 * (-1) ** len(images)),
     "shifted": lambda model, images: _changed(model, images, ..., 0.05),
     "below": _below,
-    "one number": lambda model, images: _changed(model, images, (-1, 3, 4), 0.05),
+    "one number": _one_number,
+    "first off": lambda model, images: _changed(model, images, 0, 0.05 * (len(images) > 1)),
     "not a number": lambda model, images: _changed(
         model, images, (-1, 5, 9), float("nan") if len(images) == 7 else 0.0
     ),

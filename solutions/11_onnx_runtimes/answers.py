@@ -535,6 +535,8 @@ def read_photos(reader, images):
         ),
         "guard-first-row-only": READ_RIGHT
         + but(GUARD, ("together - alone", "together[:1] - alone[:1]")),
+        "guard-averages": READ_RIGHT
+        + but(GUARD, ("np.abs(together - alone) <=", "np.abs(together - alone).mean() <=")),
         "guard-small-batch": READ_RIGHT + but(GUARD, ("in batches:", "in batches[:2]:")),
         "guard-argmax": READ_RIGHT
         + but(
