@@ -4,7 +4,6 @@ BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 SUITE ?= labs/benchmarks/road.toml
 OUT ?= runs/bench
 PYTEST_ARGS ?=
-TEST_JOBS ?= 2
 LAB_ARGS ?=
 LABS ?= my-labs
 BENCH_ARGS ?=
@@ -22,8 +21,8 @@ demo: ## set up what the demo needs, run the road end to end, and show where the
 	@$(PYTHON) scripts/setup.py --extras bench
 	@$(BIN)/scalelab demo
 
-test: setup ## run every test this machine can run (TEST_JOBS=2 at a time); says what it could not, and what brings it
-	@$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(PYTEST_ARGS)
+test: setup ## run every test this machine can run; says what it could not, and what brings it
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lab: ## copy the labs to LABS=my-labs (what is there stays) and open JupyterLab (LAB_ARGS=... are passed on)
 	@$(PYTHON) scripts/setup.py --extras bench,lab
