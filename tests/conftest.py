@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,12 @@ PROGRAMS = {
     "g++": ("g++", "clang++", "c++"),
 }
 BRINGS_IT = "make system-packages"
+
+
+def pytest_configure() -> None:
+    """A run in the background has Ctrl-C ignored, and what tests start would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
