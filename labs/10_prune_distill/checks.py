@@ -17,7 +17,7 @@ from scalelab.models import PinReader
 from scalelab.train import IGNORE
 
 FORMULA = "alpha T^2 KL(teacher || student) + (1 - alpha) CE, each of them a mean over digits"
-CLOSE = 1e-3  # slips differ by per cents, rounding by 1e-6
+CLOSE, BOOL = 1e-3, (bool, np.bool_)  # slips differ by per cents, rounding by 1e-6
 Named = dict[str, Tensor]
 Row = tuple[float, float, float]
 torch.set_num_threads(1)  # two threads beside a busy neighbour wait for each other: 0.01 s become seconds
@@ -87,7 +87,7 @@ def draw_weights(rng: np.random.Generator) -> tuple[Named, int]:
 
 def read_masks(masks: Any, prunable: Named) -> Named:
     """Return the masks as bool tensors, or fail with a sentence about what they are."""
-    expect_type(masks, dict, what="what magnitude_masks returned", code="no-dict", meaning="name -> mask")
+    expect_type(masks, dict, what="what was returned", code="no-dict", meaning="wanted: name -> mask")
     extra, missing = sorted(set(masks) - set(prunable)), sorted(set(prunable) - set(masks))
     refuse((extra, f"there is a mask for {extra[:1]}", "prunes-biases",
             "biases and batch norms have one axis and few numbers, each of which matters: no mask"),
@@ -119,7 +119,7 @@ def bytes_of_zeros(answers: Answers) -> None:
         drawn = (rng.standard_normal((rows, columns)) * (rng.random((rows, columns)) >= zeros)).astype(dtype)
         size, full, n = drawn.itemsize, int(np.count_nonzero(drawn)), drawn.size
         found = answers["stored_bytes"](torch.from_numpy(drawn.copy()))
-        expect_type(found, dict, what="what stored_bytes returned", code="no-counts", meaning="three counts")
+        expect_type(found, dict, what="what was returned", code="no-counts", meaning="wanted: three counts")
         lost = {"dense", "gzip", "sparse"} - set(found)
         refuse((lost, f"there is no {sorted(lost)[:1]}", "key-missing", 'wanted: "dense", "gzip", "sparse"'))
         of, csr = f"bytes of {rows} x {columns} numbers of {size} bytes, {full} not zero", full * (size + 4)
@@ -293,14 +293,14 @@ def judge_loss(answers: Answers, given: Named, temperature: float, alpha: float)
 )  # fmt: skip
 def nobody_better(answers: Answers) -> None:
     """Return the positions of all rows that no other row beats."""
-    rows = draw_rows(answers.rng)
-    found, wanted = answers["pareto_front"](rows), front(rows)
-    expect_type(found, (list, tuple, set, np.ndarray, Tensor), what="the front", code="no-list")
+    found, wanted = answers["pareto_front"](rows := draw_rows(answers.rng)), front(rows)
+    kinds = (list, tuple, set, np.ndarray, Tensor)
+    expect_type(found, kinds, what="the front", code="no-list", meaning="wanted: a list of positions")
     places = sorted(int(each) for each in found if is_number(each) or getattr(each, "shape", None) == ())
     told = f"{len(rows)} rows: the front is {places}, wanted {wanted}"
     refuse((any(isinstance(each, tuple | list) for each in found), "the front holds rows", "returns-rows",
             "positions are asked for: two rows may be equal"),
-           (len(places) != len(found), "the front holds no positions", "no-positions", "whole numbers"),
+           (len(places) != len(found), "it holds no positions", "no-positions", "wanted: whole numbers"),
            *((places == front(rows, **slip), told, code, meaning) for code, slip, meaning in MISTAKEN_FRONTS),
            (places == sorted(set(range(len(rows))) - set(wanted)), told, "the-beaten", "these are beaten"),
            (places != wanted, told, "wrong-front", "at least as good in all, better in one; equal rows do "
@@ -344,7 +344,7 @@ def zeros_stay(answers: Answers) -> None:
     """Mend the tuning, so that what was dropped stays dropped; and write the test that sees it."""
     judge_tuning(answers, answers.rng)
     turns = answers.rng.permutation(["", "once", "elsewhere", "one layer", "idle"]).tolist()
-    verdicts = {fault: answers.inside("try_guard", fault=fault) for fault in turns}
+    says = {fault: answers.inside("try_guard", fault=fault) for fault in turns}
     for fault, told, code, meaning in (
         ("", "refuses a right tuning", "guard-blames-the-right", "what was dropped is 0, the rest moved"),
         ("once", "accepts the broken tuning", "guard-misses", "look at the weights after the last step"),
@@ -353,7 +353,7 @@ def zeros_stay(answers: Answers) -> None:
         ("one layer", "accepts one layer's zeros for all", "guard-one-layer", "look at each weight"),
         ("idle", "accepts a tuning that takes no step", "guard-lets-idle", "some that stay must have moved"),
     ):  # fmt: skip
-        expect_type(said := verdicts[fault], (bool, np.bool_), what="what the test says", code="no-yes-or-no")
+        expect_type(said := says[fault], BOOL, what="it", code="no-yes-or-no", meaning="wanted: yes or no")
         refuse((bool(said) != (fault == ""), f"keeps_the_zeros {told}", code, meaning))
 
 

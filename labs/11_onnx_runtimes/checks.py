@@ -131,7 +131,7 @@ def parity_sees_every_break(answers: Answers) -> None:
         told = f"an error came out of `parity`: {seen.get('escaped')}"
         claim("escaped" not in seen, told, "refusal-escapes", "no such logits: an infinite difference")
         expect_type(seen["said"], (tuple, list), what="what parity returned", meaning="a pair: worst, passes")
-        expect_length(seen["said"], 2, what="what parity returned", code="no-pair", meaning="worst, passes")
+        expect_length(seen["said"], 2, what="the answer", code="no-pair", meaning="wanted: worst, passes")
         worst, passes = seen["said"]
         expect_type(worst, (float, int, np.floating), what="the worst difference", code="no-number")
         expect_type(passes, (bool, np.bool_), what="the verdict", code="no-yes-or-no", meaning="a bool")
@@ -287,7 +287,7 @@ def listed_is_not_usable(answers: Answers) -> None:
             return None, seen
         what = "what pick_provider returned"
         expect_type(seen["said"], (tuple, list), what=what, meaning="a pair: name, skipped")
-        expect_length(seen["said"], 2, what=what, code="no-name-and-reasons", meaning="name, skipped")
+        expect_length(seen["said"], 2, what=what, code="no-name-and-reasons", meaning="wanted: name, skipped")
         return tuple(seen["said"]), seen
 
     def judge(listed: Any, ran: Any, name: str, reasons: dict[str, str], what: str, slip: str) -> None:

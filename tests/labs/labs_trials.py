@@ -51,7 +51,7 @@ class LabUnderTest:
 
     def try_answer(self, task: str, source: str, names: dict[str, Any], *, seed: int = 5) -> CheckResult:
         """Check one answer in a fresh copy of the notebook's names."""
-        before: dict[str, Any] = dict(names)
+        before = {name: dict(value) if type(value) is dict else value for name, value in names.items()}
         exec(self.answers[task].context, before)
         return attempt(self.checks[task], source, context=before, seed=seed)
 

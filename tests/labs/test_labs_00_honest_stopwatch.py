@@ -1,9 +1,8 @@
-"""Lab 00: its checks over every trial answer, the rule they rest on, and the effect that it is about."""
+"""Lab 00: the rule that its checks rest on, and the effect that it is about."""
 
 from __future__ import annotations
 
 import math
-import types
 
 import numpy as np
 import pytest
@@ -13,63 +12,12 @@ pytest.importorskip("jupytext")
 LAB = LabUnderTest("00")
 
 
-@pytest.fixture(scope="module")
-def names():
-    return LAB.definitions()
-
-
-@pytest.fixture
-def given(names):
-    return types.SimpleNamespace(**names)
-
-
-def test_there_are_answers_of_every_kind():
-    assert sorted(LAB.answers) == LAB.tasks
-    assert len(LAB.tasks) == 6
-    assert all(len(task.right) >= 2 and len(task.wrong) >= 3 for task in LAB.answers.values())
-
-
-@pytest.mark.parametrize("task", LAB.tasks)
-def test_right_answers_in_any_style_pass_on_any_input(task, names):
-    for source in LAB.answers[task].right:
-        for seed in range(8):
-            result = LAB.try_answer(task, source, names, seed=seed)
-            assert result.is_passed, f"{result}\n{source}"
-
-
-@pytest.mark.parametrize(("task", "code"), LAB.wrong, ids=str)
-def test_each_wrong_answer_gets_its_own_feedback_on_any_input(task, code, names):
-    for seed in range(8):
-        result = LAB.try_answer(task, LAB.answers[task].wrong[code], names, seed=seed)
-        assert (result.outcome.value, result.code) == ("failed", code), str(result)
-    assert len(result.meaning) > 20, "it does not say what misconception this looks like"
-
-
 @pytest.mark.parametrize("factor", ["1e3", "1e6", "1e9"])
 @pytest.mark.parametrize("warmup", ["warmup", "0"])
 def test_another_unit_is_named_before_anything_that_it_resembles(factor, warmup, names):
     right = LAB.answers["stopwatch"].right[0].replace("range(warmup)", f"range({warmup})")
     source = right.replace("clock() - before", f"{factor} * (clock() - before)")
     assert LAB.try_answer("stopwatch", source, names).code == "wrong-unit"
-
-
-@pytest.mark.parametrize("task", LAB.tasks)
-def test_crashing_answers_are_reported_as_crashes(task, names):
-    assert LAB.try_answer(task, LAB.answers[task].crashing, names).outcome.value == "crashed"
-
-
-@pytest.mark.parametrize("task", LAB.tasks)
-def test_a_stub_is_not_attempted(task, names):
-    assert LAB.try_answer(task, LAB.stub(task), names).outcome.value == "not attempted"
-
-
-@pytest.mark.parametrize("body", ["return None", "yield 1", "return float('nan')", "return 'x', 'y'"])
-@pytest.mark.parametrize("task", LAB.tasks)
-def test_values_that_are_no_answer_fail_in_words(task, body, names):
-    source = "\n".join(f"def {name}(*values):\n    {body}" for name in LAB.functions(task))
-    result = LAB.try_answer(task, source, names)
-    assert result.outcome.value == "failed", str(result)
-    assert len(result.message) > 20
 
 
 def test_no_check_looks_at_a_real_clock(names, monkeypatch):

@@ -1,4 +1,4 @@
-"""Lab 01: its checks over every trial answer, its given code, and the two effects that it is about."""
+"""Lab 01: its given code, and the two effects that it is about."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from scalelab.authoring.folders import find_labs, load_answers
-from scalelab.authoring.source import cut_solution, parse_source
+from scalelab.authoring.source import parse_source
 from scalelab.grading import attempt, load_checks, run_check
 
 pytest.importorskip("jupytext")
@@ -18,7 +18,6 @@ FOLDERS = find_labs(["01"])[0]
 SOURCE = parse_source(FOLDERS.read("source.py"))
 ANSWERS = load_answers(FOLDERS)
 CHECKS = load_checks(FOLDERS.lab)
-TASKS = sorted(CHECKS)
 
 
 @pytest.fixture(scope="module")
@@ -57,50 +56,6 @@ def lying_history(monkeypatch, notebook):
 def try_answer(task, source, notebook):
     fresh = {**notebook, "DEFAULTS": dict(notebook["DEFAULTS"])}
     return attempt(CHECKS[task], source, context=fresh, seed=5)
-
-
-def test_there_are_answers_of_every_kind():
-    assert sorted(ANSWERS) == TASKS
-    assert len(TASKS) == 6
-    assert all(len(task.right) >= 2 and len(task.wrong) >= 3 for task in ANSWERS.values())
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_right_answers_in_any_style_pass(task, notebook):
-    for source in ANSWERS[task].right:
-        result = try_answer(task, source, notebook)
-        assert result.is_passed, f"{result}\n{source}"
-
-
-@pytest.mark.parametrize(
-    ("task", "code"), [(task, code) for task in TASKS for code in ANSWERS[task].wrong], ids=str
-)
-def test_each_wrong_answer_gets_its_own_feedback(task, code, notebook):
-    result = try_answer(task, ANSWERS[task].wrong[code], notebook)
-    assert (result.outcome.value, result.code) == ("failed", code), str(result)
-    assert len(result.meaning) > 20, "it does not say what misconception this looks like"
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_crashing_answers_are_reported_as_crashes(task, notebook):
-    assert try_answer(task, ANSWERS[task].crashing, notebook).outcome.value == "crashed"
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_a_stub_is_not_attempted(task, notebook):
-    stub = cut_solution(SOURCE, SOURCE.tasks[task])
-    assert try_answer(task, stub, notebook).outcome.value == "not attempted"
-
-
-@pytest.mark.parametrize("body", ["return None", "yield 1", "return float('nan')", "return 'x', 'y'"])
-@pytest.mark.parametrize("task", TASKS)
-def test_values_that_are_no_answer_fail_in_words(task, body, notebook):
-    names = [
-        node.name for node in ast.parse(SOURCE.tasks[task].text).body if isinstance(node, ast.FunctionDef)
-    ]
-    result = try_answer(task, "\n".join(f"def {name}(*values):\n    {body}" for name in names), notebook)
-    assert result.outcome.value == "failed", str(result)
-    assert len(result.message) > 20
 
 
 def test_a_changed_default_is_found_and_named(notebook):
