@@ -116,7 +116,7 @@ def run_ranks(
         raise RunFailed(f"{_slowest(folder, ranks, machines)}; {error.message}", hint=error.hint) from None
     if finished.returncode != 0:
         raise _failure(folder, ranks, finished.output)
-    results = [_read(folder / f"result_{rank}.json") for rank in ranks]
+    results = [read_json(folder / f"result_{rank}.json") for rank in ranks]
     given = [result for result in results if result is not None]
     if len(given) < len(ranks):
         raise RunFailed(
@@ -145,7 +145,7 @@ class _Watch:
             self.on_poll()
         if self.stall_s is None:
             return
-        found = [_read(progress_path(self.folder, rank)) for rank in self.ranks]
+        found = [read_json(progress_path(self.folder, rank)) for rank in self.ranks]
         exchanges = [one["exchanges"] if one else 0 for one in found]
         if exchanges != self.seen or min(exchanges) == 0:
             self.seen, self.changed_s = exchanges, time.monotonic()
@@ -168,7 +168,7 @@ def _environment(threads: int, *, is_alone: bool) -> dict[str, str]:
 
 def _failure(folder: Path, ranks: range, output: str) -> RunFailed:
     """Blame the rank that said first what is wrong; without such a word, the one torchrun saw fail first."""
-    said = [(rank, _read(folder / f"error_{rank}.json")) for rank in ranks]
+    said = [(rank, read_json(folder / f"error_{rank}.json")) for rank in ranks]
     known = [(found["when"], rank, found) for rank, found in said if found is not None]
     if known:
         _, rank, found = min(known, key=lambda one: one[:2])
@@ -196,13 +196,13 @@ def _culprit(folder: Path, output: str) -> tuple[str, str]:
     killed = [one for one in found if one[0] < 0 and one[0] != -signal.SIGTERM]
     code, rank = killed[0] if killed else found[-1]  # torchrun puts the first to fail last
     how = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    progress = _read(progress_path(folder, int(rank))) or {}
+    progress = read_json(progress_path(folder, int(rank))) or {}
     return rank, f"rank {rank} {how} at step {progress.get('step', 0)}"
 
 
 def _slowest(folder: Path, ranks: range, machines: Machines | None) -> str:
     """Name the rank that the others wait for: the one that got least far."""
-    progress = {rank: _read(progress_path(folder, rank)) for rank in ranks}
+    progress = {rank: read_json(progress_path(folder, rank)) for rank in ranks}
     absent = [rank for rank in progress if progress[rank] is None]
     if absent and machines is not None:
         return (
@@ -225,7 +225,8 @@ def _slowest(folder: Path, ranks: range, machines: Machines | None) -> str:
     return f"all {len(ranks)} ranks were at work, at step {step}"
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return what a file holds, or None while it is not there or not whole."""
     try:
         content: dict[str, Any] = json.loads(path.read_text())
         return content

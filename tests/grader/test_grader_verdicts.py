@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import sys
-from collections.abc import Iterator
-
 import pytest
+from grader_fair import burners
 from grader_styles import RIGHT_STYLES, WRONG_STYLES
 from grader_tiny import LAB, TASKS, raw
 
@@ -27,18 +23,6 @@ CHECKS = {
 }
 STYLES = 4
 BURNERS = 4
-
-
-@contextlib.contextmanager
-def burners(count: int) -> Iterator[None]:
-    """Keep this many processes busy meanwhile."""
-    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for each in running:
-            each.kill()
-            each.wait()
 
 
 @pytest.fixture(scope="module", params=[0, BURNERS], ids=["quiet", "beside burners"])

@@ -21,7 +21,7 @@ from typing import Any
 
 from scalelab.core import processes
 from scalelab.core.errors import MissingDependency, ResourceError, RunFailed, ScalelabError
-from scalelab.train.launch import run_ranks
+from scalelab.train.launch import read_json, run_ranks
 from scalelab.train.placement import Machines
 
 DEVICE = "cable"
@@ -89,7 +89,7 @@ def run_over_cable(
         finished = processes.run(
             [*_as_root(), *_ourselves(folder)], timeout_s=timeout_s + 15, env={"PATH": _PATH}
         )
-        outcomes = [_read(folder / f"outcome_{number}.json") for number in (0, 1)]
+        outcomes = [read_json(folder / f"outcome_{number}.json") for number in (0, 1)]
     errors = [one for one in outcomes if one is not None and "error" in one]
     if errors:
         first = min(errors, key=lambda one: one["when"])  # the other one fails because this one is gone
@@ -204,14 +204,6 @@ def _inside(pid: int, *command: str) -> None:
 
 def _ourselves(*words: str | Path) -> list[str]:
     return [sys.executable, "-m", "scalelab.train.data_parallel.cable", *map(str, words)]
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        return content
-    except (OSError, ValueError):
-        return None
 
 
 if __name__ == "__main__":
