@@ -28,7 +28,7 @@ from scalelab.compress.runtimes import onnx_session, torch_session
 from scalelab.compress.shrink import DistillConfig, LadderConfig, climb_ladder, prepare_lessons
 from scalelab.compress.shrink.ladder import each_seed
 from scalelab.core.records import metric
-from scalelab.core.stats import Estimate, Verdict, judge, measure
+from scalelab.core.stats import judge, measure
 from scalelab.cost import cost_per_million
 from scalelab.data import compose_pins
 from scalelab.models import load_reader
@@ -93,15 +93,8 @@ images_per_s = next(row.images_per_s for row in rows if (row.name, row.batch) ==
 usd = cost_per_million(images_per_s, instance)
 inr = cost_per_million(images_per_s, instance, currency="INR")
 
-
-def at_least(ratio: Estimate, bound: float) -> bool | None:
-    verdict = judge(ratio, at_least=bound)
-    return None if verdict is Verdict.INCONCLUSIVE else verdict is Verdict.PASS
-
-
 in_points = f"{100 * lost.median:.2f} [{100 * lost.low:.2f}, {100 * lost.high:.2f}]"
 each = ", ".join(f"{100 * guard.lost.median:.2f}" for guard in guards)
-within = judge(lost, at_most=most_lost)
 write_record(
     record_path,
     "ladder",
@@ -131,11 +124,11 @@ write_record(
         ],
         "claims": [
             claim("the student is at least 40 times smaller", smaller >= 40, f"{smaller:.0f} times"),
-            claim("at least 15 times as fast at batch 1", at_least(int8[1], 15), f"{int8[1]} times"),
-            claim("at least 25 times as fast at batch 32", at_least(int8[32], 25), f"{int8[32]} times"),
+            claim("at least 15 times as fast at batch 1", judge(int8[1], at_least=15), f"{int8[1]} times"),
+            claim("at least 25 times as fast at batch 32", judge(int8[32], at_least=25), f"{int8[32]} times"),
             claim(
                 f"at most {100 * most_lost:g} points of digit accuracy are lost, over the seeds",
-                None if within is Verdict.INCONCLUSIVE else within is Verdict.PASS,
+                judge(lost, at_most=most_lost),
                 f"{in_points} points on {6 * test_pins:,} digits of the test split; each seed: {each}",
             ),
         ],

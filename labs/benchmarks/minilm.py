@@ -27,7 +27,7 @@ from scalelab.compress.transformer import (
 )
 from scalelab.compress.transformer.text_sessions import embed_all
 from scalelab.core.records import metric
-from scalelab.core.stats import Estimate, Verdict, compare_paired, judge
+from scalelab.core.stats import compare_paired, judge
 
 folder = artifacts_folder(artifacts)
 torch.set_num_threads(1)
@@ -90,12 +90,6 @@ for name, session in sessions.items():
 
 # %%
 
-
-def at_least(measured: Estimate, bound: float) -> bool | None:
-    verdict = judge(measured, at_least=bound)
-    return None if verdict is Verdict.INCONCLUSIVE else verdict is Verdict.PASS
-
-
 best = max(int8, key=lambda name: found[name].top1.median)
 smaller = eager.bytes / sessions[best].bytes
 top1 = found[best].top1
@@ -125,14 +119,14 @@ write_record(
             claim(f"{best} is at least 3.9 times smaller", smaller >= 3.9, f"{smaller:.2f} times"),
             claim(
                 f"{best}: at least 93 % of the nearest neighbours stay",
-                at_least(top1, 0.93),
+                judge(top1, at_least=0.93),
                 f"{100 * top1.median:.1f} [{100 * top1.low:.1f}, {100 * top1.high:.1f}] % of {top1.n:,} "
                 "sentences",
             ),
             *(
                 claim(
                     f"{best} is at least {bound} times as fast as eager torch at batch {batch}",
-                    at_least(speedup[best, batch], bound),
+                    judge(speedup[best, batch], at_least=bound),
                     f"{speedup[best, batch]} times",
                 )
                 for batch, bound in ((1, 4), (32, 3))

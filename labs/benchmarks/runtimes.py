@@ -24,7 +24,7 @@ from scalelab.compress.runtimes import compiled_session, onnx_session, openvino_
 from scalelab.compress.runtimes.intel import devices
 from scalelab.core.errors import MissingDependency
 from scalelab.core.records import metric
-from scalelab.core.stats import Verdict, judge
+from scalelab.core.stats import judge
 from scalelab.data import compose_pins
 from scalelab.models import save_reader
 from scalelab.train import trained_reader
@@ -111,10 +111,6 @@ print(*providers, f"OpenVINO finds {', '.join(devices())}", sep="\n")
 # %%
 
 
-def verdict(found: Verdict) -> bool | None:
-    return None if found is Verdict.INCONCLUSIVE else found is Verdict.PASS
-
-
 faster = {batch: max(sessions, key=lambda name: speedup[name, batch].median) for batch in BATCHES}
 smaller = {name: fp32.bytes / sessions[name].bytes for name in quantized}
 slug = {name: name.lower().replace(" ", "_").replace(".", "_") for name in sessions}
@@ -152,7 +148,7 @@ write_record(
         + [
             claim(
                 f"{name} loses at most {100 * most_lost:g} points of digit accuracy",
-                verdict(guards[name].verdict),
+                guards[name].verdict,
                 f"{100 * guards[name].lost.median:.2f} [{100 * guards[name].lost.low:.2f}, "
                 f"{100 * guards[name].lost.high:.2f}] points, {smaller[name]:.2f} times smaller",
             )
@@ -161,7 +157,7 @@ write_record(
         + [
             claim(
                 f"{name} is faster than eager torch at batch 1",
-                verdict(judge(speedup[name, 1], at_least=1)),
+                judge(speedup[name, 1], at_least=1),
                 f"{speedup[name, 1]} times as fast",
             )
             for name in sessions

@@ -27,7 +27,7 @@ from dataclasses import replace
 from scalelab.bench import claim, write_record
 from scalelab.core.errors import UserError
 from scalelab.core.records import metric
-from scalelab.core.stats import Estimate, Verdict, judge
+from scalelab.core.stats import judge
 from scalelab.train import DdpConfig, run_ddp
 from scalelab.train.data_parallel import Link
 from scalelab.train.data_parallel.link_fit import fit_injected_link
@@ -37,12 +37,6 @@ from scalelab.train.parallel import bubble, measure_bubble
 from scalelab.train.parallel.peak import PeakConfig, compare_peaks
 
 claims = []
-
-
-def holds(estimate: Estimate, **bound: float) -> bool | None:
-    verdict = judge(estimate, **bound)
-    return None if verdict is Verdict.INCONCLUSIVE else verdict is Verdict.PASS
-
 
 # %% [markdown]
 # ## What a loop costs
@@ -59,7 +53,7 @@ for one in overhead.overheads:
     if one.way in limits:
         text = f"{one.way} takes at most {limits[one.way]:g} times as long as {one.base}"
         claims.append(
-            claim(text, holds(one.ratio.ratio, at_most=limits[one.way]), f"{one.ratio.ratio} times")
+            claim(text, judge(one.ratio.ratio, at_most=limits[one.way]), f"{one.ratio.ratio} times")
         )
 for way in OPTIONAL if frameworks else ():
     if way not in loops.ways:
@@ -78,7 +72,7 @@ ddp = run_ddp(DdpConfig(2, ddp_batch, ddp_steps, ddp_width, seed, model="gpt"))
 claims += [
     claim(
         "DDP of the character GPT on two ranks of one thread is at least 1.7 times as fast as one",
-        holds(ddp.speedup.ratio, at_least=1.7),
+        judge(ddp.speedup.ratio, at_least=1.7),
         f"{ddp.speedup.ratio} times",
     ),
     claim(
@@ -104,7 +98,7 @@ else:
     claims += [
         claim(
             "no_sync over 8 batches is at least 3 times as fast on a cable of 1 Gbit/s",
-            holds(cable.speedup.ratio, at_least=3),
+            judge(cable.speedup.ratio, at_least=3),
             f"{cable.speedup.ratio} times",
         ),
         claim(

@@ -46,9 +46,12 @@ def latency_metrics(seconds: Sequence[float]) -> list[Metric]:
     return [*found, metric("latency_n", "1", len(seconds))]
 
 
-def claim(text: str, holds: bool | None, detail: str) -> dict[str, str]:
-    """Return a judged claim for a record's notes: PASS, FAIL, or INCONCLUSIVE if `holds` is None."""
-    verdict = Verdict.INCONCLUSIVE if holds is None else Verdict.PASS if holds else Verdict.FAIL
+def claim(text: str, holds: bool | Verdict | None, detail: str) -> dict[str, str]:
+    """Return a judged claim for a record's notes: what `judge` said, or PASS, FAIL, for None INCONCLUSIVE."""
+    if isinstance(holds, Verdict):
+        verdict = holds
+    else:
+        verdict = Verdict.INCONCLUSIVE if holds is None else Verdict.PASS if holds else Verdict.FAIL
     return {"claim": text, "verdict": verdict.value, "detail": detail}
 
 

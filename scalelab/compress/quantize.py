@@ -115,7 +115,7 @@ def quantize_static(
             f"{onnx_path} is quantized already", hint="quantize the fp32 file that export_onnx wrote"
         )
 
-    with _quiet(), drafted(out_path) as draft:
+    with quiet_quantizer(), drafted(out_path) as draft:
         _quantize(Path(onnx_path), draft, calibration_images, recipe)
         layers = _quantized_layers(draft)
         if not np.isfinite(onnx_session(draft).predict(calibration_images[:1])).all() or not layers:
@@ -201,7 +201,7 @@ def _quantized_layers(path: Path | str) -> int:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_quantizer() -> Iterator[None]:
     """Hold back the quantizer's prints, its advice to pre-process (which was done) and its deprecations."""
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)

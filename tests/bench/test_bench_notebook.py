@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
-from scalelab.bench import artifacts_folder, need_artifact
+from scalelab.bench import artifacts_folder, claim, need_artifact
 from scalelab.core.errors import ConfigError
 from scalelab.core.paths import runs_folder, shipped
+from scalelab.core.stats import Verdict
 
 
 def test_a_notebook_in_its_own_folder_finds_the_runs_of_the_checkout(monkeypatch):
@@ -50,3 +51,11 @@ def test_onnx_runtime_leaves_no_usage_events_in_the_home_folder(tmp_path):
     where = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
     subprocess.run(command, env={**kept, **where}, check=True, timeout=60)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("holds", "said"),
+    [(True, "PASS"), (False, "FAIL"), (None, "INCONCLUSIVE"), *((each, each.value) for each in Verdict)],
+)
+def test_a_claim_says_what_was_judged(holds, said):
+    assert claim("it is so", holds, "measured") == {"claim": "it is so", "verdict": said, "detail": "measured"}

@@ -5,10 +5,6 @@ Shape suffixes in this file: N = sentences, T = tokens.
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +116,9 @@ def quantize_encoder(
 def _dynamic(onnx_path: Path, draft: Path) -> int:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with _quiet():
+    from scalelab.compress.quantize import quiet_quantizer
+
+    with quiet_quantizer():
         quantize_dynamic(str(onnx_path), str(draft), weight_type=QuantType.QInt8, per_channel=True)
     graph = require("onnx", extra="onnx").load(str(draft)).graph
     return sum(node.op_type == "MatMulInteger" for node in graph.node)
@@ -133,16 +131,3 @@ def _smooth(onnx_path: Path, draft: Path, calibration: Tokens) -> int:
     rows = [calibration[at : at + 1] for at in range(len(calibration))]
     samples = [{"ids": row.ids, "mask": row.mask} for row in rows]
     return write_int8(read_graph(onnx_path), draft, samples, preset="mixed", is_transformer=True)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back the quantizer's advice to fold constants first, which the exporter did."""
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.root.setLevel(level)
