@@ -58,4 +58,4 @@ def test_onnx_runtime_leaves_no_usage_events_in_the_home_folder(tmp_path):
     [(True, "PASS"), (False, "FAIL"), (None, "INCONCLUSIVE"), *((each, each.value) for each in Verdict)],
 )
 def test_a_claim_says_what_was_judged(holds, said):
-    assert claim("it is so", holds, "measured") == {"claim": "it is so", "verdict": said, "detail": "measured"}
+    assert claim("so", holds, "seen") == {"claim": "so", "verdict": said, "detail": "seen"}
