@@ -555,7 +555,8 @@ def draw(rows, front):
             "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
             "xaxis": {**grid, "title": "time of 32 photos, % of the teacher's"},
             "yaxis": {**grid, "title": "digits wrong, %", "automargin": True, "type": "log",
-                      "tickvals": [1, 2, 5, 10, 20, 50, 100]},
+                      "tickvals": [1, 2, 5, 10, 20, 50, 100],
+                      "range": [-0.3, 2.4]},  # powers of ten: room for the words at both ends
         }
     )  # fmt: skip
     figure.update_xaxes(rangemode="tozero")
@@ -563,7 +564,8 @@ def draw(rows, front):
     xs, ys = ([row[key] for row in line] for key in ("time, %", "digits wrong, %"))
     figure.add_scatter(x=xs, y=ys, mode="lines", line={"color": COLOURS[1], "dash": "dot"})
     for place, row in enumerate(rows):
-        side = "bottom left" if row["time, %"] > 60 else "top right"
+        side = "right" if row["time, %"] < 60 else "left"
+        side = f"bottom {side}" if place in front and side == "left" else f"top {side}"
         figure.add_scatter(
             x=[row["time, %"]], y=[row["digits wrong, %"]], mode="markers+text",
             text=[f"  {row['reader']}  <br>  {format_bytes(row['bytes'])}  "],
