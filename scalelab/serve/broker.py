@@ -1,12 +1,22 @@
 """What the service asks of a broker, and the choice of one by its URL.
 
-Each broker gives two sides: an asynchronous one for the gateway, a plain one for the worker. The laws, which
-one contract test checks on every broker:
+Each broker gives two sides: an asynchronous one for the gateway, a plain one for the worker; and the dead
+letters, for people. The laws, which one contract test checks on every broker:
 
 - a task that `put` accepted is taken until an answer is stored (at least once);
-- an answer is stored, announced and acknowledged in one step, and only the first answer counts (at most one);
+- an answer is stored, announced and acknowledged in one step, and only the first answer counts (at most one):
+  a task whose answer stands, because it was cancelled too, is not given out again;
 - what a dead worker held is taken again, each task alone; after `max_attempts` it is a dead letter;
-- the queue has a limit; a key that was used names the first task.
+- what a worker gave back is taken again after the time it named, and counts as an attempt;
+- the queue has a limit; a key that was used names the first task;
+- a task of higher priority is taken first; of one priority, the older one.
+
+URLs::
+
+    local://:TOKEN@127.0.0.1:PORT/ABSOLUTE/FOLDER   inside the gateway's process, journalled in FOLDER
+    embedded:                                       a Valkey of our own; the supervisor starts it
+    redis://  rediss://  unix://                    Redis or Valkey
+    amqp://  amqps://                               RabbitMQ
 """
 
 from __future__ import annotations
@@ -19,7 +29,11 @@ from urllib.parse import urlsplit
 from scalelab.core.errors import ConfigError, RunFailed
 from scalelab.serve.protocol import Task
 
-SCHEMES = ("redis", "rediss", "unix")
+LOCAL, EMBEDDED = "local:", "embedded:"
+"""the two brokers that a stack starts itself"""
+_REDIS = ("redis", "rediss", "unix")
+_RABBIT = ("amqp", "amqps")
+SCHEMES = ("local", *_REDIS, *_RABBIT)
 
 
 class BrokerAway(RunFailed):
@@ -47,7 +61,7 @@ class Put:
     task: Task
     key: str = ""
     digest: str = ""
-    """of the image: one key with two images is a mistake of the caller"""
+    """of the payload: one key with two payloads is a mistake of the caller"""
 
 
 @dataclass(frozen=True)
@@ -100,14 +114,31 @@ class Answer:
     """if not empty: keep the task aside for people, with this reason"""
 
 
+@dataclass(frozen=True)
+class DeadLetter:
+    """A task that was given up, kept for people."""
+
+    task_id: str
+    reason: str
+    at_s: float
+    """when it was given up, by the broker's clock [s since 1970]"""
+    payload: bytes
+
+
 class GatewaySide(Protocol):
     """A broker as the gateway sees it."""
+
+    async def start(self) -> None:
+        """Be ready for the other calls; called once, inside the event loop that makes them."""
 
     async def put(self, puts: Sequence[Put]) -> PutReport:
         """Queue tasks in one round trip."""
 
     async def look_up(self, task_ids: Sequence[str]) -> list[bytes | None]:
         """Return the answers: None for an unknown task, empty bytes for one without an answer yet."""
+
+    async def cancel(self, task_id: str) -> bytes | None:
+        """Answer a task that has no answer with "cancelled"; return what stands, None if it is unknown."""
 
     async def next_answers(self) -> list[tuple[str, bytes]]:
         """Wait a moment for answers to this gateway's tasks; may return none."""
@@ -131,11 +162,27 @@ class WorkerSide(Protocol):
     def finish(self, answers: Sequence[Answer]) -> int:
         """Store, announce and acknowledge answers; return how many were the first for their task."""
 
+    def give_back(self, deliveries: Sequence[Delivery], *, after_s: float) -> None:
+        """Let tasks be taken again, by anyone, `after_s` from now; bury those with too many attempts."""
+
     def beat(self) -> None:
         """Say that this worker lives."""
 
     def leave(self) -> None:
         """Say that this worker ends in order."""
+
+
+class DeadLetters(Protocol):
+    """The tasks that were given up, newest last; opened by people while the service runs."""
+
+    def list(self, limit: int) -> list[DeadLetter]:
+        """Return the newest letters."""
+
+    def retry(self, ids: Sequence[str]) -> int:
+        """Queue these tasks anew, with all attempts before them and without their answer; return how many."""
+
+    def drop(self, ids: Sequence[str]) -> int:
+        """Forget these letters; return how many there were. The answer "failed" stays."""
 
 
 def check_url(url: str) -> None:
@@ -144,6 +191,8 @@ def check_url(url: str) -> None:
     Raises:
         ConfigError: the scheme is unknown; the hint names those we know.
     """
+    if url in (LOCAL, EMBEDDED):
+        return
     try:
         parts = urlsplit(url)
         is_known = parts.scheme in SCHEMES and (parts.port or 1) > 0 and url.partition("://")[2] != ""
@@ -152,7 +201,8 @@ def check_url(url: str) -> None:
     if not is_known:
         raise ConfigError(
             f"{shown_url(url)!r} is no broker URL",
-            hint="give redis://HOST:PORT/0 (Redis, Valkey), rediss:// for TLS, unix:///PATH, or no --broker",
+            hint="give redis://HOST:PORT/0 (Redis, Valkey), rediss:// for TLS, unix:///PATH, amqp://HOST "
+            "(RabbitMQ), embedded: (a Valkey of our own), or no --broker",
         )
 
 
@@ -166,7 +216,15 @@ def shown_url(url: str) -> str:
 
 def open_gateway_side(url: str, *, queue: str, name: str, limits: BrokerLimits) -> GatewaySide:
     """Open the gateway's side of the broker at `url`; `name` is this gateway's own."""
-    check_url(url)
+    scheme = _scheme_of(url)
+    if scheme == "local":
+        from scalelab.serve.local.gateway_side import LocalGatewaySide
+
+        return LocalGatewaySide(url, queue=queue, name=name, limits=limits)
+    if scheme in _RABBIT:
+        from scalelab.serve.rabbit_gateway import RabbitGatewaySide
+
+        return RabbitGatewaySide(url, queue=queue, name=name, limits=limits)
     from scalelab.serve.redis_gateway import RedisGatewaySide
 
     return RedisGatewaySide(url, queue=queue, name=name, limits=limits)
@@ -174,7 +232,39 @@ def open_gateway_side(url: str, *, queue: str, name: str, limits: BrokerLimits) 
 
 def open_worker_side(url: str, *, queue: str, name: str, limits: BrokerLimits) -> WorkerSide:
     """Open a worker's side of the broker at `url`; `name` is this worker's own."""
-    check_url(url)
+    scheme = _scheme_of(url)
+    if scheme == "local":
+        from scalelab.serve.local.worker_side import LocalWorkerSide
+
+        return LocalWorkerSide(url, queue=queue, name=name, limits=limits)
+    if scheme in _RABBIT:
+        from scalelab.serve.rabbit_worker import RabbitWorkerSide
+
+        return RabbitWorkerSide(url, queue=queue, name=name, limits=limits)
     from scalelab.serve.redis_broker import RedisWorkerSide
 
     return RedisWorkerSide(url, queue=queue, name=name, limits=limits)
+
+
+def open_dead_letters(url: str, *, queue: str, limits: BrokerLimits | None = None) -> DeadLetters:
+    """Open the dead letters of a queue on the broker at `url`."""
+    limits = limits or BrokerLimits()
+    scheme = _scheme_of(url)
+    if scheme == "local":
+        from scalelab.serve.local.worker_side import LocalDeadLetters
+
+        return LocalDeadLetters(url, queue=queue)
+    if scheme in _RABBIT:
+        from scalelab.serve.rabbit_letters import RabbitDeadLetters
+
+        return RabbitDeadLetters(url, queue=queue, limits=limits)
+    from scalelab.serve.redis_letters import RedisDeadLetters
+
+    return RedisDeadLetters(url, queue=queue, limits=limits)
+
+
+def _scheme_of(url: str) -> str:
+    """Return the scheme of a broker that runs; the supervisor put its URL in the place of `LOCAL`."""
+    check_url(url)
+    assert "://" in url, f"{url} names a broker that is yet to be started"
+    return urlsplit(url).scheme

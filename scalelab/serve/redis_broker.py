@@ -132,6 +132,10 @@ class RedisWorkerSide:
         with reaching():
             return int(self._finish(keys=[self._tasks], args=args))
 
+    def give_back(self, deliveries: Sequence[Delivery], *, after_s: float) -> None:
+        """Let tasks be taken again, by anyone, `after_s` from now."""
+        raise NotImplementedError
+
     def beat(self) -> None:
         """Say that this worker lives, and learn the server's time."""
         ttl_ms = round(self._limits.worker_ttl_s * 1000)

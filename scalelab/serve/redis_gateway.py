@@ -29,6 +29,9 @@ class RedisGatewaySide:
         self._health = self._client.register_script(HEALTH)
         self._last_reply: bytes | str = "0"
 
+    async def start(self) -> None:
+        """Nothing to do: the connection is made at the first call."""
+
     async def put(self, puts: Sequence[Put]) -> PutReport:
         """Queue tasks in one round trip. Safe to repeat: a task that stands is not queued again."""
         args: list[Any] = [self._prefix, self._limits.max_depth]
@@ -45,6 +48,10 @@ class RedisGatewaySide:
         with reaching():
             found = await self._client.mget([f"{self._prefix}task:{task_id}" for task_id in task_ids])
         return [b"" if value == b"queued" else value for value in found]
+
+    async def cancel(self, task_id: str) -> bytes | None:
+        """Answer a task that has no answer with "cancelled"; return what stands, None if it is unknown."""
+        raise NotImplementedError
 
     async def next_answers(self) -> list[tuple[str, bytes]]:
         """Wait up to a second for answers to this gateway's tasks.
