@@ -7,6 +7,11 @@ PYTEST_ARGS ?=
 LAB_ARGS ?=
 LABS ?= my-labs
 BENCH_ARGS ?=
+JOBS ?= 2
+# the longest first, so that the last one to end is short
+LONG := hostile labs grader train compress serve
+TEST_FOLDERS := $(LONG) $(filter-out $(LONG) __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
+OUTPUT_SYNC := $(if $(findstring output-sync,$(.FEATURES)),--output-sync=target)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lab bench lint format clean system-packages
@@ -21,8 +26,12 @@ demo: ## set up what the demo needs, run the road end to end, and show where the
 	@$(PYTHON) scripts/setup.py --extras bench
 	@$(BIN)/scalelab demo
 
-test: setup ## run every test this machine can run; says what it could not, and what brings it
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: setup ## run every test this machine can run, JOBS=2 folders at a time; says what it could not, and what brings it
+	@$(MAKE) --no-print-directory --keep-going -j$(JOBS) $(OUTPUT_SYNC) $(addprefix test-,$(TEST_FOLDERS)) BIN=$(BIN)
+	@$(BIN)/python -m pytest tests/test_architecture.py $(PYTEST_ARGS)
+
+test-%: # one folder of tests/, in a process of its own
+	@$(BIN)/python -m pytest tests/$* $(PYTEST_ARGS)
 
 lab: ## copy the labs to LABS=my-labs (what is there stays) and open JupyterLab (LAB_ARGS=... are passed on)
 	@$(PYTHON) scripts/setup.py --extras bench,lab
