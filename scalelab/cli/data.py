@@ -82,7 +82,7 @@ def image(split: str, seed: int, out: Path) -> None:
     """Write one image as the service wants it, and say how to send it."""
     from scalelab.core.errors import ConfigError
     from scalelab.data import compose_pins, to_png
-    from scalelab.serve.openapi import curl_line
+    from scalelab.serve.pins import curl_line
     from scalelab.serve.stack import default_folder
     from scalelab.serve.state import running
 

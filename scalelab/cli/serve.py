@@ -245,7 +245,7 @@ def _show_foreground(state: StackState) -> None:
 
 
 def _show_first_request(state: StackState) -> None:
-    from scalelab.serve.openapi import curl_line
+    from scalelab.serve.pins import curl_line
 
     click.echo(f"try it: scalelab data image --out image.png && {curl_line(state.url)}")
 

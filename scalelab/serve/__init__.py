@@ -20,7 +20,7 @@ __getattr__ = export(
     {
         "batching": ["BatchPolicy"],
         "broker": ["BrokerLimits"],
-        "protocol": ["IMAGE_SHAPE"],
+        "pins": ["IMAGE_SHAPE"],
         "settings": ["StackSettings"],
         "stack": ["Stack", "running_stack", "start_stack"],
     },

@@ -13,8 +13,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 from starlette.exceptions import HTTPException
 
 from scalelab.serve.broker import BrokerAway
-from scalelab.serve.openapi import HOT_PATHS, render_page
-from scalelab.serve.protocol import Problem, warm_up
+from scalelab.serve.contract import Contract
+from scalelab.serve.openapi import hot_paths, render_page
+from scalelab.serve.protocol import Problem
 
 if TYPE_CHECKING:
     from scalelab.serve.gateway import Gateway
@@ -28,12 +29,12 @@ def build_face(gateway: Gateway) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        warm_up()
+        gateway.contract.prepare()
         gateway.start()
         yield
         await gateway.stop()
 
-    app = new_app("ScaleLab gateway", paths=("post", "get"), lifespan=lifespan)
+    app = new_app("ScaleLab gateway", gateway.contract, lifespan=lifespan)
 
     @app.get("/readyz", summary="Can a task be answered now?", responses={503: {"description": "not now"}})
     async def readyz() -> JSONResponse:
@@ -69,16 +70,14 @@ def build_face(gateway: Gateway) -> FastAPI:
     return app
 
 
-def new_app(title: str, *, paths: tuple[str, ...], **options: Any) -> FastAPI:
+def new_app(title: str, contract: Contract, *, is_naive: bool = False, **options: Any) -> FastAPI:
     """Return a FastAPI application with health check, documents that open offline, and problem bodies."""
     app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None, **options)
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, routes=app.routes)
-            for name in paths:
-                path, method, operation = HOT_PATHS[name]
-                made["paths"].setdefault(path, {})[method] = operation
+            made["paths"] = {**hot_paths(contract, is_naive=is_naive), **made["paths"]}
             app.openapi_schema = made
         return app.openapi_schema
 
@@ -91,7 +90,7 @@ def new_app(title: str, *, paths: tuple[str, ...], **options: Any) -> FastAPI:
 
     @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
     async def docs(request: Request) -> str:
-        return render_page(document(), str(request.base_url).rstrip("/"))
+        return render_page(document(), contract, str(request.base_url).rstrip("/"))
 
     @app.exception_handler(Problem)
     async def problem(_: Any, error: Problem) -> Any:

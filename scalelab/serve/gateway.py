@@ -17,13 +17,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from scalelab.serve.broker import BrokerAway, GatewaySide, Placed, Put
+from scalelab.serve.contract import load_contract
 from scalelab.serve.pending import DrainRate, SharedCall, Waiters
 from scalelab.serve.protocol import (
     Problem,
     Task,
     check_length,
     is_task_id,
-    parse_image,
     parse_key,
     parse_options,
     queued_answer,
@@ -53,6 +53,9 @@ class Gateway:
 
     def __init__(self, broker: GatewaySide, settings: StackSettings, *, name: str):
         self.broker, self._settings, self._name = broker, settings, name
+        self.contract = load_contract(settings.contract)
+        self._path = self.contract.path
+        self._below = self._path + "/"
         self.face: App | None = None
         self.counts = dict.fromkeys(_COUNTERS, 0)
         self._rate = DrainRate()
@@ -83,17 +86,17 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         path = scope["path"] if scope["type"] == "http" else ""
-        if path != "/v1/pins" and not path.startswith("/v1/pins/"):
+        if path != self._path and not path.startswith(self._below):
             assert self.face is not None, "the gateway has no face yet"
             await self.face(scope, receive, send)
             return
         try:
-            if path == "/v1/pins":
-                _check_method(scope, "POST")
+            if path == self._path:
+                self._check_method(scope, "POST")
                 status, headers, body = await self._post(scope, receive)
             else:
-                _check_method(scope, "GET")
-                status, headers, body = await self._get(scope, path[len("/v1/pins/") :])
+                self._check_method(scope, "GET")
+                status, headers, body = await self._get(scope, path[len(self._below) :])
         except Problem as problem:
             self.counts["rejected" if problem.status in (429, 503) else "malformed"] += 1
             status, body = problem.status, problem.body()
@@ -103,15 +106,24 @@ class Gateway:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    def _check_method(self, scope: Scope, allowed: str) -> None:
+        if scope["method"] != allowed:
+            raise Problem(
+                405,
+                f"{scope['method']} {scope['path'][:80]} is not possible",
+                hint=f"POST {self._path} queues a task, GET {self._below}{{task_id}} fetches its result",
+                headers={"allow": allowed},
+            )
+
     async def _post(self, scope: Scope, receive: Receive) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         options = parse_options(scope["query_string"])
         sent = dict(scope["headers"])
         body = await read_body(sent, receive, self._settings.max_body_bytes)
-        image = parse_image(sent.get(b"content-type", b"").decode("latin-1"), body)
+        payload = self.contract.parse(sent.get(b"content-type", b"").decode("latin-1"), body)
         key = parse_key(sent.get(b"idempotency-key"))
-        digest = hashlib.blake2b(image, digest_size=8).hexdigest() if key else ""
+        digest = hashlib.blake2b(payload, digest_size=8).hexdigest() if key else ""
         deadline_s = options.deadline_s or self._settings.deadline_s
-        task = Task(os.urandom(16).hex(), image, self._name, deadline_s)
+        task = Task(os.urandom(16).hex(), payload, self._name, deadline_s)
         future = self._waiters.add(task.task_id) if options.wait_s else None
         try:
             placed = await self._place(Put(task, key, digest))
@@ -123,7 +135,7 @@ class Gateway:
         finally:
             if future is not None:
                 self._waiters.drop(task.task_id, future)
-        location = (b"location", b"/v1/pins/" + placed.task_id.encode())
+        location = (b"location", self._below.encode() + placed.task_id.encode())
         if answer:
             return _status_of(answer), [_JSON_TYPE, location], answer
         return 202, [_JSON_TYPE, location], queued_answer(placed.task_id)
@@ -137,7 +149,7 @@ class Gateway:
                 raise Problem(
                     404,
                     f"there is no task {task_id[:64]!r}",
-                    hint=f"kept for {self._settings.limits.result_ttl_s:g} s; POST /v1/pins makes a task",
+                    hint=f"kept for {self._settings.limits.result_ttl_s:g} s; POST {self._path} makes a task",
                 )
             if not answer and future is not None:
                 answer = await self._await_answer(task_id, options.wait_s, future)
@@ -162,8 +174,8 @@ class Gateway:
         if placed.digest != put.digest:
             raise Problem(
                 422,
-                f"Idempotency-Key {put.key!r} was used for another image, by task {placed.task_id}",
-                hint="use a new key for a new image",
+                f"Idempotency-Key {put.key!r} was used for another body, by task {placed.task_id}",
+                hint=f"use a new key for a new {self.contract.item}",
             )
         return placed
 
@@ -239,16 +251,6 @@ def _status_of(answer: bytes) -> int:
     """Return what a request that waited is told: clients and load generators count by this number."""
     head = answer[:80]  # written by `protocol.answer`: the id, then the status
     return 200 if b'"status":"done"' in head else 504 if b'"status":"expired"' in head else 500
-
-
-def _check_method(scope: Scope, allowed: str) -> None:
-    if scope["method"] != allowed:
-        raise Problem(
-            405,
-            f"{scope['method']} {scope['path'][:80]} is not possible",
-            hint="POST /v1/pins queues an image, GET /v1/pins/{task_id} fetches its result; see /docs",
-            headers={"allow": allowed},
-        )
 
 
 def _broker_away(error: BrokerAway) -> Problem:

@@ -6,27 +6,20 @@ import html
 import json
 from typing import Any
 
-from scalelab.serve.protocol import IMAGE_BYTES, IMAGE_SHAPE, MAX_DEADLINE_S, MAX_WAIT_S, STATUSES
+from scalelab.serve.contract import Contract
+from scalelab.serve.protocol import MAX_DEADLINE_S, MAX_WAIT_S, STATUSES
 from scalelab.serve.settings import StackSettings
 
-_RESULT = {
-    "pin": "560001",
-    "digits": [5, 6, 0, 0, 0, 1],
-    "confidence": 0.93,
-    "district": "Bengaluru",
-    "state": "Karnataka",
-}
 _TASK_ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
-_DONE = {"task_id": _TASK_ID, "status": "done", "result": _RESULT, "batch": 4, "attempts": 1}
 _TASK = {
     "type": "object",
     "required": ["task_id", "status"],
     "properties": {
         "task_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
         "status": {"type": "string", "enum": list(STATUSES)},
-        "result": {"type": "object", "description": "if done"},
+        "result": {"description": "if done: what the model gives"},
         "error": {"type": "string", "description": "if failed or expired"},
-        "batch": {"type": "integer", "description": "how many images ran together"},
+        "batch": {"type": "integer", "description": "how many items ran together"},
         "attempts": {"type": "integer", "description": "deliveries to a worker"},
     },
 }
@@ -65,43 +58,20 @@ _KEY = {
     "description": "the same key again names the same task: a repeated request is not run twice",
     "schema": {"type": "string", "maxLength": 200},
 }
-_BODY = {
+_ID = {
+    "name": "task_id",
+    "in": "path",
+    "description": "as the POST answered it, in its body and in Location",
     "required": True,
-    "content": {
-        "image/png": {
-            "schema": {
-                "type": "string",
-                "format": "binary",
-                "description": f"a PNG of {IMAGE_SHAPE[1]} x {IMAGE_SHAPE[0]} pixels, light ink on black",
-            }
-        },
-        "application/octet-stream": {
-            "schema": {
-                "type": "string",
-                "format": "binary",
-                "description": f"{IMAGE_BYTES} raw bytes, row by row",
-                "minLength": IMAGE_BYTES,
-                "maxLength": IMAGE_BYTES,
-            }
-        },
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "description": f'{{"image": "<base64 of a PNG or of {IMAGE_BYTES} raw bytes>"}}',
-                "required": ["image"],
-                "additionalProperties": False,
-                "properties": {"image": {"type": "string", "format": "byte"}},
-            },
-            "example": {"image": f"<base64 of a PNG or of {IMAGE_BYTES} bytes>"},
-        },
-    },
+    "schema": {"type": "string"},
+    "example": _TASK_ID,
 }
 _WHY = {
     400: "a query, key or JSON that cannot be read",
     404: "no such task, or its result expired",
     413: "the body is too large",
     415: "the content type is not understood",
-    422: f"no image of {IMAGE_SHAPE[0]} x {IMAGE_SHAPE[1]}, dark ink on light paper, or a used key",
+    422: "the body holds something else, or the key was used for another body",
     429: "the queue is full: see Retry-After",
     503: "the broker is away: see Retry-After",
 }
@@ -121,74 +91,47 @@ def _answers(*problems: int, **good: tuple[str, Any]) -> dict[str, Any]:
     return answers
 
 
-_POST = {
-    "summary": "Read a PIN code",
-    "description": f"{IMAGE_SHAPE[0]} rows of {IMAGE_SHAPE[1]} pixels, 0 = paper, 255 = ink.",
-    "parameters": [_WAIT, _DEADLINE, _KEY],
-    "requestBody": _BODY,
-    "responses": _answers(
+def hot_paths(contract: Contract, *, is_naive: bool = False) -> dict[str, Any]:
+    """Return the OpenAPI path items of the hot path, which FastAPI does not know."""
+    posted = {"summary": contract.title, "description": contract.about}
+    body = {"required": True, "content": dict(contract.body)}
+    if is_naive:
+        answers = _answers(400, 413, 415, 422, _200=("the answer", {"result": contract.result}))
+        return {contract.path: {"post": {**posted, "requestBody": body, "responses": answers}}}
+    done = {"task_id": _TASK_ID, "status": "done", "result": contract.result, "batch": 4, "attempts": 1}
+    answers = _answers(
         400,
         413,
         415,
         422,
         429,
         503,
-        _200=("answered within wait_s", _DONE),
-        _500=("the model failed on this image, within wait_s", {"task_id": _TASK_ID, "status": "failed"}),
+        _200=("answered within wait_s", done),
+        _500=("the model failed on it, within wait_s", {"task_id": _TASK_ID, "status": "failed"}),
         _504=("its deadline passed within wait_s", {"task_id": _TASK_ID, "status": "expired"}),
         _202=("queued; Location names the task", {"task_id": _TASK_ID, "status": "queued"}),
-    ),
-}
-_GET = {
-    "summary": "Fetch status and result of a task",
-    "parameters": [
-        {
-            "name": "task_id",
-            "in": "path",
-            "description": "as the POST answered it, in its body and in Location",
-            "required": True,
-            "schema": {"type": "string"},
-            "example": _TASK_ID,
-        },
-        _WAIT,
-    ],
-    "responses": _answers(400, 404, 503, _200=("the task as it stands", _DONE)),
-}
-_NAIVE = {
-    "summary": "Read a PIN code in this very process",
-    "description": _POST["description"],
-    "requestBody": _BODY,
-    "responses": _answers(400, 413, 415, 422, _200=("the answer", {"result": _RESULT})),
-}
-HOT_PATHS = {
-    "post": ("/v1/pins", "post", _POST),
-    "get": ("/v1/pins/{task_id}", "get", _GET),
-    "naive": ("/v1/pins", "post", _NAIVE),
-}
-"""name -> path, method, operation; merged into what FastAPI knows of its own routes"""
+    )
+    post = {**posted, "parameters": [_WAIT, _DEADLINE, _KEY], "requestBody": body, "responses": answers}
+    get = {
+        "summary": "Fetch status and result of a task",
+        "parameters": [_ID, _WAIT],
+        "responses": _answers(400, 404, 503, _200=("the task as it stands", done)),
+    }
+    return {contract.path: {"post": post}, contract.path + "/{task_id}": {"get": get}}
 
 
-def curl_line(url: str, file: str = "image.png") -> str:
-    """Return the command that sends a PNG, or the raw bytes of another `file`, to the service at `url`.
-
-    Double quotes, since Windows knows no others.
-    """
-    kind = "image/png" if file.endswith(".png") else "application/octet-stream"
-    return f'curl --data-binary "@{file}" -H "Content-Type: {kind}" "{url}/v1/pins?wait_s=5"'
-
-
-def render_page(document: dict[str, Any], url: str) -> str:
+def render_page(document: dict[str, Any], contract: Contract, url: str) -> str:
     """Return the OpenAPI document of the service at `url` as one HTML page that fetches nothing."""
     title = html.escape(document["info"]["title"])
-    make, send = "scalelab data image --out image.png", html.escape(curl_line(url))
+    commands = html.escape("\n".join(contract.try_it).replace("{url}", url))
     parts = [
         f"<h1>{title}</h1>",
-        f"<h2>Try it</h2><pre>{make}\n{send}</pre>",
+        f"<h2>Try it</h2><pre>{commands}</pre>",
         '<p>For programs: <a href="/openapi.json">OpenAPI</a></p>',
     ]
     # the work first, then health and numbers
     for path, operations in sorted(
-        document["paths"].items(), key=lambda one: ("/pins" not in one[0], one[0])
+        document["paths"].items(), key=lambda one: (contract.path not in one[0], one[0])
     ):
         for method, operation in operations.items():
             parts.append(f"<h2><code>{method.upper()} {html.escape(path)}</code></h2>")

@@ -1,41 +1,34 @@
-"""What crosses the borders of the service: an image in, a task between, an answer out.
+"""What crosses the borders of the service: options in, a task between, an answer out.
 
-An image is 28 × 168 bytes, row by row, 0 = paper and 255 = ink. A task is a few packed fields in front of
-these bytes; an answer is one line of JSON that the gateway hands on as it is. Nothing here needs numpy or a
-model, and nothing is pickled.
+A task is a few packed fields in front of its payload, the raw bytes of one item; an answer is one line of
+JSON that the gateway hands on as it is. Nothing here needs numpy or a model, and nothing is pickled. What a
+payload means stands in a contract (`contract`).
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
-from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
 
 from scalelab.core.errors import ScalelabError, did_you_mean
 
-IMAGE_SHAPE = (28, 168)
-"""rows, columns: six digits of 28 columns"""
-IMAGE_BYTES = IMAGE_SHAPE[0] * IMAGE_SHAPE[1]
 MAX_BODY_BYTES = 64 * 1024
 MAX_WAIT_S = 30.0
 MAX_DEADLINE_S = 3600.0
 MAX_KEY_CHARS = 200
 
-QUEUED, DONE, FAILED, EXPIRED = "queued", "done", "failed", "expired"
-STATUSES = (QUEUED, DONE, FAILED, EXPIRED)
-CONTENT_TYPES = ("image/png", "application/octet-stream", "application/json")
+QUEUED, DONE, FAILED, EXPIRED, CANCELLED = "queued", "done", "failed", "expired", "cancelled"
+STATUSES = (QUEUED, DONE, FAILED, EXPIRED, CANCELLED)
+PRIORITIES = ("high", "normal", "low")
+"""a task's priority is the index: a broker hands out what is lower first"""
+NORMAL = PRIORITIES.index("normal")
 
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
-_HEADER = struct.Struct(">16sIB")
-_DARK = bytes(range(128))
+_HEADER = struct.Struct(">16sIBB")
 
 
 class Problem(ScalelabError):
@@ -55,39 +48,41 @@ class Problem(ScalelabError):
 
 @dataclass(frozen=True)
 class Task:
-    """One image on its way to a worker."""
+    """One item on its way to a worker."""
 
     task_id: str
     """32 hexadecimal digits"""
-    image: bytes
-    """`IMAGE_BYTES` bytes, row by row"""
+    payload: bytes
+    """the raw bytes of one item, as its contract says"""
     reply_to: str
     """the gateway that wants to hear of the answer"""
     deadline_s: float
     """seconds after it was queued when nobody wants the answer any more"""
+    priority: int = NORMAL
+    """index into `PRIORITIES`"""
 
     def pack(self) -> bytes:
-        """Return the task as bytes: id, deadline [ms], reply-to, image."""
+        """Return the task as bytes: id, deadline [ms], priority, reply-to, payload."""
         reply_to = self.reply_to.encode()
-        head = _HEADER.pack(bytes.fromhex(self.task_id), round(self.deadline_s * 1000), len(reply_to))
-        return head + reply_to + self.image
+        deadline_ms = round(self.deadline_s * 1000)
+        head = _HEADER.pack(bytes.fromhex(self.task_id), deadline_ms, self.priority, len(reply_to))
+        return b"%b%b%b" % (head, reply_to, self.payload)
 
     @classmethod
-    def unpack(cls, payload: bytes) -> Task:
+    def unpack(cls, packed: bytes) -> Task:
         """Read what `pack` wrote.
 
         Raises:
             ValueError: these bytes are no task.
         """
-        if len(payload) < _HEADER.size + IMAGE_BYTES:
-            raise ValueError(f"{len(payload)} bytes are no task")
-        task_id, deadline_ms, length = _HEADER.unpack_from(payload)
+        if len(packed) < _HEADER.size:
+            raise ValueError(f"{len(packed)} bytes are no task")
+        task_id, deadline_ms, priority, length = _HEADER.unpack_from(packed)
         start = _HEADER.size + length
-        reply_to = payload[_HEADER.size : start].decode()
-        image = payload[start:]
-        if len(image) != IMAGE_BYTES:
-            raise ValueError(f"the task's image has {len(image)} bytes")
-        return cls(task_id.hex(), image, reply_to, deadline_ms / 1000)
+        if start > len(packed) or priority >= len(PRIORITIES):
+            raise ValueError(f"{len(packed)} bytes of priority {priority} are no task")
+        reply_to = packed[_HEADER.size : start].decode()
+        return cls(task_id.hex(), packed[start:], reply_to, deadline_ms / 1000, priority)
 
 
 @dataclass(frozen=True)
@@ -171,120 +166,6 @@ def check_length(count: int, limit: int = MAX_BODY_BYTES) -> None:
         raise Problem(
             413,
             f"the body has {count} bytes or more, the limit is {limit}",
-            hint=f"send one image of {IMAGE_SHAPE[0]} x {IMAGE_SHAPE[1]} pixels a request",
+            hint="send one item a request, in the size that /docs names",
             headers={"connection": "close"},
         )
-
-
-def parse_image(content_type: str, body: bytes) -> bytes:
-    """Return the `IMAGE_BYTES` bytes of the image that a request body holds.
-
-    Raises:
-        Problem: 415 for another content type, 400 for an empty body or broken JSON, 422 for what is no image
-            or one of another shape. The message names the value.
-    """
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind not in CONTENT_TYPES:
-        raise Problem(
-            415,
-            f"content type {kind[:80]!r} is not understood" if kind else "the request has no content type",
-            hint=f"send one of {', '.join(CONTENT_TYPES)}",
-        )
-    if not body:
-        raise Problem(400, "the body is empty", hint=f"send an image as {kind}")
-    if kind == "application/json":
-        return _image_of(_image_field(body), where='"image"')
-    if kind == "image/png":
-        return _decode_png(body)
-    return _image_of(body, where="the body", png=False)
-
-
-def warm_up() -> None:
-    """Import the PNG decoder, so that the first request does not pay for it."""
-    import PIL.PngImagePlugin  # noqa: F401
-
-
-def _image_field(body: bytes) -> bytes:
-    wanted = 'send {"image": "<base64 of a PNG or of 4704 bytes>"}'
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise Problem(400, f"the body is not JSON: {reason}", hint=wanted) from None
-    if not isinstance(document, dict) or "image" not in document:
-        found = (
-            f"an object with {sorted(document)}" if isinstance(document, dict) else type(document).__name__
-        )
-        raise Problem(422, f'the JSON body has no "image", it is {found[:200]}', hint=wanted)
-    extra = sorted(set(document) - {"image"})
-    if extra:
-        raise Problem(422, f"the JSON body has unknown fields {str(extra)[:200]}", hint=wanted)
-    text = document["image"]
-    if not isinstance(text, str):
-        raise Problem(422, f'"image" is {type(text).__name__}, not a string', hint=wanted)
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise Problem(422, f'"image" is not base64: {error}', hint=wanted) from None
-
-
-def _image_of(content: bytes, *, where: str, png: bool = True) -> bytes:
-    if png and content.startswith(_PNG_MAGIC):
-        return _decode_png(content)
-    if len(content) != IMAGE_BYTES:
-        raise Problem(
-            422,
-            f"{where} holds {len(content)} bytes, an image has {IMAGE_BYTES}",
-            hint=f"send {IMAGE_SHAPE[0]} rows of {IMAGE_SHAPE[1]} bytes, 0 = paper, 255 = ink"
-            + (", or a PNG of that size" if png else ""),
-        )
-    return content
-
-
-def _decode_png(content: bytes) -> bytes:
-    from PIL import Image
-
-    if not content.startswith(_PNG_MAGIC):
-        raise Problem(
-            422,
-            f"the body is no PNG, it begins with {content[:8]!r}",
-            hint="send a PNG, or another content type: application/octet-stream for 4704 bytes",
-        )
-    rows, columns = IMAGE_SHAPE
-    try:
-        with Image.open(BytesIO(content), formats=("PNG",)) as picture:
-            if picture.size != (columns, rows):  # known from the header: a bomb is refused before it unfolds
-                raise Problem(
-                    422,
-                    f"the PNG has {picture.size[0]} x {picture.size[1]} pixels, not {columns} x {rows}",
-                    hint=f"cut or scale the image to {columns} pixels wide and {rows} high",
-                )
-            if picture.mode not in _PNG_MODES:
-                raise Problem(
-                    422,
-                    f"the PNG has mode {picture.mode!r}",
-                    hint=f"save it as one of {', '.join(_PNG_MODES)}",
-                )
-            pixels = picture.convert("L").tobytes()
-    except Problem:
-        raise
-    except Exception as error:  # Pillow raises many kinds for torn files; each of them is the sender's
-        raise Problem(
-            422,
-            f"the body is no readable PNG: {type(error).__name__}: {str(error)[:100]}",
-            hint="open the file in a viewer; send it with content type image/png",
-        ) from None
-    if _has_bright_border(pixels):
-        raise Problem(
-            422,
-            "the PNG looks like dark ink on light paper: more than half of its border is brighter than 127",
-            hint="send it inverted, 0 = paper and 255 = ink: PIL.ImageOps.invert(picture.convert('L'))",
-        )
-    return pixels
-
-
-def _has_bright_border(pixels: bytes) -> bool:
-    """Tell whether the median of the border is over 127: a reader answers such a picture with nonsense."""
-    columns = IMAGE_SHAPE[1]
-    border = pixels[:columns] + pixels[-columns:] + pixels[::columns] + pixels[columns - 1 :: columns]
-    return 2 * len(border.translate(None, delete=_DARK)) > len(border)

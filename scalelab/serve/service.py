@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scalelab.core.errors import ConfigError, DataError
-from scalelab.serve.protocol import IMAGE_SHAPE
+from scalelab.serve.contract import Contract
 
 DEFAULT_MODEL = "scalelab.compress.runtimes:pin_service"
 """named, not imported: a gateway must never load torch or a runtime"""
@@ -17,8 +17,8 @@ DEFAULT_MODEL = "scalelab.compress.runtimes:pin_service"
 class Service(Protocol):
     """What a factory ``factory(path, threads=1)`` returns."""
 
-    def predict_batch(self, images: Any) -> list[dict[str, Any]]:
-        """Map ``(N, 28, 168) uint8`` to N results, each ready for JSON."""
+    def predict_batch(self, items: Any) -> list[dict[str, Any]]:
+        """Map ``(N, *shape)`` of the contract's dtype to N results, each ready for JSON."""
 
 
 def check_model(model: str, model_path: str) -> None:
@@ -63,15 +63,16 @@ def load_service(model: str, model_path: str, *, threads: int = 1) -> Service:
     return factory(model_path, threads=threads)
 
 
-def predict_bytes(service: Service, images: Sequence[bytes]) -> list[dict[str, Any]]:
-    """Run the service once on images as they come over the wire."""
+def predict_bytes(service: Service, contract: Contract, payloads: Sequence[bytes]) -> list[dict[str, Any]]:
+    """Run the service once on payloads as they come over the wire; the array is read-only."""
     import numpy as np
 
-    batch = np.frombuffer(b"".join(images), dtype=np.uint8).reshape(len(images), *IMAGE_SHAPE)
+    content = payloads[0] if len(payloads) == 1 else b"".join(payloads)
+    batch = np.frombuffer(content, dtype=contract.dtype).reshape(len(payloads), *contract.shape)
     return service.predict_batch(batch)
 
 
-def warm_up(service: Service, batch_sizes: Sequence[int]) -> None:
-    """Run blank images once at each batch size: first runs plan memory and are slow."""
+def warm_up(service: Service, contract: Contract, batch_sizes: Sequence[int]) -> None:
+    """Run blank items once at each batch size: first runs plan memory and are slow."""
     for size in batch_sizes:
-        predict_bytes(service, [bytes(IMAGE_SHAPE[0] * IMAGE_SHAPE[1])] * size)
+        predict_bytes(service, contract, [bytes(contract.payload_bytes)] * size)

@@ -11,10 +11,11 @@ from scalelab.core.errors import ConfigError
 from scalelab.core.lazy import need_installed
 from scalelab.serve.batching import BatchPolicy
 from scalelab.serve.broker import BrokerLimits, check_url
+from scalelab.serve.contract import load_contract
 from scalelab.serve.protocol import MAX_BODY_BYTES
 from scalelab.serve.service import DEFAULT_MODEL, check_model
 
-_PACKAGES = ("fastapi", "uvicorn", "httptools", "PIL", "redis")
+_PACKAGES = ("fastapi", "uvicorn", "httptools", "PIL", "msgpack", "redis")
 BROKER_VARIABLE = "SCALELAB_BROKER"
 """the broker's URL goes by environment: command lines and files are seen by others, and it has a password"""
 
@@ -26,6 +27,8 @@ class StackSettings:
     model_path: str
     model: str = DEFAULT_MODEL
     """``module:factory``"""
+    contract: str = "scalelab.serve.pins:CONTRACT"
+    """``module:NAME``: what this model takes and gives"""
     workers: int = 1
     threads: int = 1
     """of the model, per worker: two processes of one thread beat one of two"""
@@ -59,6 +62,7 @@ class StackSettings:
                 f"a queue of {self.limits.max_depth} tasks refuses every request", hint="give 1 or more"
             )
         need_installed(_PACKAGES, extra="serve")  # here, where the hint is seen, not in a child's log
+        load_contract(self.contract)
         check_model(self.model, self.model_path)
         if broker:
             check_url(broker)

@@ -103,6 +103,7 @@ class Supervisor:
         python = [sys.executable, "-m"]
         if settings.naive:
             model = ["--model", settings.model, "--model-path", settings.model_path]
+            model += ["--contract", settings.contract]
             address = ["--host", settings.host, "--port", str(self._port), "--threads", str(settings.threads)]
             self._start("naive", [*python, "scalelab.serve.naive", *model, *address], self._thread_limits())
             return

@@ -17,6 +17,7 @@ from typing import Any
 from scalelab.serve.batching import BatchPolicy, predict_apart, wait_more_s
 from scalelab.serve.broker import Answer, BrokerAway, Delivery, WorkerSide, open_worker_side
 from scalelab.serve.child import run_child
+from scalelab.serve.contract import Contract, load_contract
 from scalelab.serve.protocol import DONE, EXPIRED, FAILED, answer
 from scalelab.serve.service import Service, load_service, predict_bytes, warm_up
 from scalelab.serve.settings import StackSettings, broker_url
@@ -33,11 +34,13 @@ class Worker:
         self,
         broker: WorkerSide,
         service: Service,
+        contract: Contract,
         *,
         policy: BatchPolicy,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._broker, self._service, self._policy, self._clock = broker, service, policy, clock
+        self._broker, self._service, self._contract = broker, service, contract
+        self._policy, self._clock = policy, clock
         self._last_batch = 0
         self._last_take_over_s = float("-inf")
         self._is_draining = False  # no Event: its lock may be held when the signal handler asks for it
@@ -82,7 +85,8 @@ class Worker:
     def _answer(self, deliveries: Sequence[Delivery]) -> None:
         live = [delivery for delivery in deliveries if not delivery.is_expired]
         results = predict_apart(
-            lambda images: predict_bytes(self._service, images), [delivery.task.image for delivery in live]
+            lambda payloads: predict_bytes(self._service, self._contract, payloads),
+            [delivery.task.payload for delivery in live],
         )
         answers = [
             Answer(late, answer(late.task.task_id, EXPIRED, error=f"waited over {late.task.deadline_s:g} s"))
@@ -134,9 +138,10 @@ def main() -> None:
     """Run one worker until SIGTERM."""
     settings, name = StackSettings.read(Path(sys.argv[1])), sys.argv[2]
     service = load_service(settings.model, settings.model_path, threads=settings.threads)
-    warm_up(service, (1, settings.policy.max_batch))
+    contract = load_contract(settings.contract)
+    warm_up(service, contract, (1, settings.policy.max_batch))
     broker = open_worker_side(broker_url(), queue=settings.queue, name=name, limits=settings.limits)
-    worker = Worker(broker, service, policy=settings.policy)
+    worker = Worker(broker, service, contract, policy=settings.policy)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.drain())
     beats = (broker, settings.limits.worker_ttl_s / 4)

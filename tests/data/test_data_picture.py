@@ -11,7 +11,7 @@ from PIL import Image
 from scalelab.cli import main
 from scalelab.core.errors import DataError
 from scalelab.data import compose_pins, contact_sheet, to_png
-from scalelab.serve.protocol import parse_image
+from scalelab.serve.pins import parse_image
 from scalelab.serve.state import READY, Child, StackState, take_lock
 
 

@@ -18,7 +18,8 @@ from scalelab.serve.broker import (
     open_worker_side,
     shown_url,
 )
-from scalelab.serve.protocol import DONE, IMAGE_BYTES, Task, answer
+from scalelab.serve.pins import IMAGE_BYTES
+from scalelab.serve.protocol import DONE, Task, answer
 from scalelab.serve.redis_broker import connect, forget_worker, key_prefix
 
 pytestmark = pytest.mark.slow
@@ -75,8 +76,8 @@ def queue(broker_url):
     queue.close()
 
 
-def task(deadline_s=60.0, image=IMAGE):
-    return Task(os.urandom(16).hex(), image, "gateway", deadline_s)
+def task(deadline_s=60.0, payload=IMAGE):
+    return Task(os.urandom(16).hex(), payload, "gateway", deadline_s)
 
 
 def done(delivery, **fields):
@@ -84,7 +85,7 @@ def done(delivery, **fields):
 
 
 def test_a_task_arrives_whole_and_in_order(queue):
-    tasks = [task(image=bytes([n]) * IMAGE_BYTES) for n in range(5)]
+    tasks = [task(payload=bytes([n]) * IMAGE_BYTES) for n in range(5)]
     report = queue.put(*tasks)
     assert [placed.task_id for placed in report.placed] == [one.task_id for one in tasks]
     assert report.depth == 5

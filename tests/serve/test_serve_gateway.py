@@ -11,7 +11,8 @@ from PIL import Image
 from scalelab.serve.broker import BrokerAway, BrokerLimits, Health, Placed, PutReport
 from scalelab.serve.face import build_face
 from scalelab.serve.gateway import Gateway
-from scalelab.serve.protocol import DONE, EXPIRED, FAILED, IMAGE_BYTES, answer
+from scalelab.serve.pins import IMAGE_BYTES
+from scalelab.serve.protocol import DONE, EXPIRED, FAILED, answer
 from scalelab.serve.settings import StackSettings
 
 IMAGE = bytes([7]) * IMAGE_BYTES
@@ -95,7 +96,7 @@ def test_a_post_gives_a_task_id_and_where_to_look(serve):
         status, headers, body = await client.json("POST", "/v1/pins", IMAGE)
         assert (status, body["status"]) == (202, "queued")
         assert headers["location"] == f"/v1/pins/{body['task_id']}"
-        assert broker.puts[0].task.image == IMAGE
+        assert broker.puts[0].task.payload == IMAGE
         status, _, found = await client.json("GET", headers["location"])
         assert (status, found) == (200, body)
 
@@ -207,7 +208,7 @@ def test_a_body_over_the_limit_is_not_read_to_its_end(serve, announced):
 def test_a_body_may_come_in_pieces(serve):
     async def work(client, broker):
         await client.json("POST", "/v1/pins", chunks=[IMAGE[:10], b"", IMAGE[10:]])
-        assert broker.puts[0].task.image == IMAGE
+        assert broker.puts[0].task.payload == IMAGE
 
     serve(work)
 
@@ -216,7 +217,7 @@ def test_json_and_raw_bytes_make_the_same_task(serve):
     async def work(client, broker):
         body = json.dumps({"image": base64.b64encode(IMAGE).decode()}).encode()
         await client.json("POST", "/v1/pins", body, "application/json")
-        assert broker.puts[0].task.image == IMAGE
+        assert broker.puts[0].task.payload == IMAGE
 
     serve(work)
 

@@ -21,7 +21,7 @@ import serve_fake_model
 from scalelab.core.errors import ConfigError, DataError, ResourceError, RunFailed
 from scalelab.core.processes import is_alive
 from scalelab.serve import BrokerLimits, running_stack
-from scalelab.serve.protocol import IMAGE_BYTES
+from scalelab.serve.pins import IMAGE_BYTES
 from scalelab.serve.state import StackState
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,8 @@ import serve_fake_model
 from scalelab.core.errors import ConfigError, DataError
 from scalelab.serve.batching import BatchPolicy
 from scalelab.serve.broker import BrokerAway, Delivery
-from scalelab.serve.protocol import IMAGE_BYTES, Task
+from scalelab.serve.pins import CONTRACT, IMAGE_BYTES
+from scalelab.serve.protocol import Task
 from scalelab.serve.service import check_model, load_service, predict_bytes
 from scalelab.serve.worker import Worker
 
@@ -45,7 +46,7 @@ def delivery(name, image=GOOD, attempt=1, is_expired=False):
 
 
 def worker(broker, service=None, **policy):
-    return Worker(broker, service or serve_fake_model.FakeReader(), policy=BatchPolicy(**policy))
+    return Worker(broker, service or serve_fake_model.FakeReader(), CONTRACT, policy=BatchPolicy(**policy))
 
 
 def statuses(broker):
@@ -126,7 +127,7 @@ def test_images_reach_the_model_in_their_shape():
             seen.append(images)
             return [{}] * len(images)
 
-    predict_bytes(Seeing(), [GOOD, POISON])
+    predict_bytes(Seeing(), CONTRACT, [GOOD, POISON])
     assert (seen[0].shape, seen[0].dtype) == ((2, 28, 168), np.uint8)
     assert seen[0][1, 27, 167] == serve_fake_model.POISON
 

@@ -1,0 +1,109 @@
+"""The contract of a small transformer: 64 token ids in, whatever its model makes of them out."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from scalelab.serve.contract import JSON, MSGPACK, RAW, Contract, content_kind, read_field
+from scalelab.serve.protocol import Problem
+
+COUNT = 64
+"""token ids in one item"""
+PAYLOAD_BYTES = 8 * COUNT
+CONTENT_TYPES = (RAW, JSON, MSGPACK)
+_IDS = struct.Struct(f"<{COUNT}q")
+_WANTED = f'send {{"tokens": [<{COUNT} integers>]}}'
+
+
+def parse_tokens(content_type: str, body: bytes) -> bytes:
+    """Return the ids of a request body as little-endian int64, `PAYLOAD_BYTES` bytes.
+
+    Raises:
+        Problem: 415 for another content type, 400 for an empty body or one that cannot be read, 422 for
+            another number of ids or what is no integer. The message names the value.
+    """
+    kind = content_kind(content_type, body, CONTENT_TYPES, item="token ids")
+    if kind == RAW:
+        return _checked(body, where="the body")
+    tokens = read_field(kind, body, "tokens", wanted=_WANTED)
+    if kind == MSGPACK and isinstance(tokens, bytes):
+        return _checked(tokens, where='"tokens"')
+    return _pack(tokens)
+
+
+def _checked(content: bytes, *, where: str) -> bytes:
+    if len(content) != PAYLOAD_BYTES:
+        raise Problem(
+            422,
+            f"{where} holds {len(content)} bytes, {COUNT} token ids have {PAYLOAD_BYTES}",
+            hint=f"send {COUNT} little-endian int64: numpy.asarray(ids, '<i8').tobytes()",
+        )
+    return content
+
+
+def _pack(tokens: Any) -> bytes:
+    if not isinstance(tokens, list):
+        raise Problem(422, f'"tokens" is {type(tokens).__name__}, not a list', hint=_WANTED)
+    if len(tokens) != COUNT:
+        raise Problem(422, f'"tokens" has {len(tokens)} ids, not {COUNT}', hint=_WANTED)
+    try:
+        if bool not in map(type, tokens):
+            return _IDS.pack(*tokens)
+    except struct.error:
+        pass
+    odd = next(token for token in tokens if type(token) is not int or not -(2**63) <= token < 2**63)
+    raise Problem(422, f'"tokens" holds {str(odd)[:50]!r}, which is no 64-bit integer', hint=_WANTED)
+
+
+_BINARY = {"type": "string", "format": "binary"}
+_EXAMPLE = {"tokens": list(range(COUNT))}
+
+CONTRACT = Contract(
+    noun="tokens",
+    shape=(COUNT,),
+    dtype="int64",
+    content_types=CONTENT_TYPES,
+    parse=parse_tokens,
+    body={
+        RAW: {
+            "schema": {
+                **_BINARY,
+                "description": f"{COUNT} little-endian int64",
+                "minLength": PAYLOAD_BYTES,
+                "maxLength": PAYLOAD_BYTES,
+            }
+        },
+        JSON: {
+            "schema": {
+                "type": "object",
+                "description": f'{{"tokens": [{COUNT} integers]}}',
+                "required": ["tokens"],
+                "additionalProperties": False,
+                "properties": {
+                    "tokens": {
+                        "type": "array",
+                        "items": {"type": "integer", "format": "int64"},
+                        "minItems": COUNT,
+                        "maxItems": COUNT,
+                    }
+                },
+            },
+            "example": _EXAMPLE,
+        },
+        MSGPACK: {
+            "schema": {
+                **_BINARY,
+                "description": f'the same object; "tokens" may be bin, {PAYLOAD_BYTES} raw bytes',
+            }
+        },
+    },
+    result={"logits": [0.1, -1.2]},
+    item="sequence",
+    title="Run the model on token ids",
+    about=f"{COUNT} token ids make one item.",
+    try_it=(
+        f"python -c \"open('tokens.bin', 'wb').write(bytes({PAYLOAD_BYTES}))\"",
+        f'curl --data-binary "@tokens.bin" -H "Content-Type: {RAW}" "{{url}}/v1/tokens?wait_s=5"',
+    ),
+)
