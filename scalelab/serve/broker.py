@@ -90,6 +90,10 @@ class Health:
     depth: int
     workers: int
     dead_letters: int
+    in_flight: int = 0
+    """of `depth`: in a worker's hands"""
+    oldest_s: float = 0.0
+    """age of the oldest task that has no answer; 0 if there is none"""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ class Delivery:
     attempt: int
     """1 for the first delivery"""
     is_expired: bool
+    waited_s: float = 0.0
+    """since it was first queued, on the broker's clock"""
 
 
 @dataclass(frozen=True)

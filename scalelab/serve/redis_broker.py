@@ -161,7 +161,8 @@ class RedisWorkerSide:
             return None
         queued_s = int(entry.partition(b"-")[0]) / 1000  # an entry's id is the time it was added
         now_s = time.monotonic() + self._server_ahead_s  # no wall clock of ours: it may jump
-        return Delivery(task, entry.decode(), attempt, is_expired=now_s > queued_s + task.deadline_s)
+        waited_s = max(0.0, now_s - queued_s)
+        return Delivery(task, entry.decode(), attempt, waited_s > task.deadline_s, waited_s)
 
     def _make_group(self) -> None:
         try:

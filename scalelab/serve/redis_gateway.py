@@ -7,7 +7,7 @@ from typing import Any
 
 from scalelab.serve.broker import BrokerLimits, Health, Placed, Put, PutReport
 from scalelab.serve.redis_broker import CONNECTION, key_prefix, reaching
-from scalelab.serve.redis_scripts import HEALTH, PUT
+from scalelab.serve.redis_scripts import GROUP, HEALTH, PUT
 
 _BLOCK_MS = 1000
 
@@ -73,7 +73,8 @@ class RedisGatewaySide:
         """Return the state of the queue."""
         keys = [self._tasks, self._prefix + "alive", self._prefix + "dead"]
         with reaching():
-            return Health(*await self._health(keys=keys))
+            depth, workers, dead, in_flight, oldest_ms = await self._health(keys=keys, args=[GROUP])
+        return Health(depth, workers, dead, in_flight, oldest_ms / 1000)
 
     async def close(self) -> None:
         """Let go of the connections."""

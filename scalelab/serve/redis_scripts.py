@@ -113,7 +113,11 @@ return {}
 HEALTH = (
     _NOW
     + """
--- KEYS: tasks, alive, dead
-return {redis.call('XLEN', KEYS[1]), redis.call('ZCOUNT', KEYS[2], now, '+inf'), redis.call('XLEN', KEYS[3])}
+-- KEYS: tasks, alive, dead. ARGV: group. Returns depth, workers, dead letters, in flight, oldest [ms]
+local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1])  -- no group yet: nothing is in flight
+local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+local age = oldest and now - tonumber(string.match(oldest[1], '^%d+')) or 0
+return {redis.call('XLEN', KEYS[1]), redis.call('ZCOUNT', KEYS[2], now, '+inf'), redis.call('XLEN', KEYS[3]),
+  not pending.err and pending[1] or 0, math.max(0, age)}
 """
 )
