@@ -30,7 +30,7 @@ def build_face(gateway: Gateway) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         gateway.contract.prepare()
-        gateway.start()
+        await gateway.start()
         yield
         await gateway.stop()
 

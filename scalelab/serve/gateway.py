@@ -65,8 +65,9 @@ class Gateway:
         self._waiters = Waiters()
         self._listening: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to listen for answers; called inside the event loop."""
+        await self.broker.start()
         self._listening = asyncio.get_running_loop().create_task(self._listen())
 
     async def stop(self) -> None:

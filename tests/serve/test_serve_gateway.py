@@ -25,6 +25,9 @@ class DictBroker:
         self.is_full = self.is_away = False
         self.workers = 1
 
+    async def start(self):
+        pass
+
     async def put(self, puts):
         self._check()
         placed = []
@@ -75,7 +78,7 @@ def serve(run, client):
             settings = StackSettings(model_path="", limits=BrokerLimits(max_depth=9))
             gateway = Gateway(broker, settings, name="g")
             gateway.face = build_face(gateway)
-            gateway.start()
+            await gateway.start()
             try:
                 return await work(client(gateway), broker)
             finally:
