@@ -15,8 +15,9 @@ class BatchPolicy:
 
     max_batch: int = 16
     """tasks in one run of the model; past 16 the cache overflows and throughput falls again"""
-    window_s: float = 0.0
-    """how long a batch that is not full may wait for more, while there is load; 0 takes what is there"""
+    window_s: float = 0.005
+    """how long a batch that is not full may wait for more, at most: what a run costs whatever its size is the
+    other limit, and an idle service never waits; 0 takes what is there"""
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_batch <= 1024:
@@ -25,41 +26,62 @@ class BatchPolicy:
             raise ConfigError(f"a batch window of {self.window_s} s", hint="give 0 to 1 second")
 
 
+def fixed_cost_s(runs: Sequence[tuple[int, float]]) -> float:
+    """Return what a run costs whatever its size: ``a`` of the line ``seconds = a + b * tasks`` [s].
+
+    The least-squares line through (tasks, seconds) of the last runs, kept between 0 and their mean time.
+    Runs of one size only cannot tell the two parts apart: 0.
+    """
+    n = len(runs)
+    if n < 2:
+        return 0.0
+    mean_tasks = sum(tasks for tasks, _ in runs) / n
+    mean_s = sum(seconds for _, seconds in runs) / n
+    spread = sum((tasks - mean_tasks) ** 2 for tasks, _ in runs)
+    if spread == 0:
+        return 0.0
+    slope = sum((tasks - mean_tasks) * (seconds - mean_s) for tasks, seconds in runs) / spread
+    return min(mean_s, max(0.0, mean_s - slope * mean_tasks))
+
+
 def wait_more_s(
-    policy: BatchPolicy, *, taken: int, last_batch: int, first_taken_s: float, now_s: float
+    policy: BatchPolicy, *, taken: int, last_batch: int, first_taken_s: float, now_s: float, fixed_s: float
 ) -> float:
     """Return how much longer to collect; 0 means run now.
 
     An idle service never waits: only where the last batch held more than one task is there load, and only
-    under load do more tasks come within the window.
+    under load do more tasks come within the window. A task that still joins saves one fixed cost, so waiting
+    longer than that cannot pay: a model whose runs cost nothing but their tasks is never waited for.
 
     Args:
         taken: tasks in hand.
         last_batch: tasks in the batch before.
         first_taken_s: when the first task in hand was taken, on the clock of `now_s`.
+        fixed_s: what a run costs whatever its size.
     """
     if taken == 0 or taken >= policy.max_batch or last_batch <= 1:
         return 0.0
-    return max(0.0, first_taken_s + policy.window_s - now_s)
+    return max(0.0, first_taken_s + min(policy.window_s, fixed_s) - now_s)
 
 
 def predict_apart(
-    predict: Callable[[Sequence[bytes]], Sequence[Any]], images: Sequence[bytes]
+    predict: Callable[[Sequence[bytes]], Sequence[Any]], payloads: Sequence[bytes]
 ) -> list[Any | Exception]:
     """Run a batch; where it raises, halve it until the bad inputs stand alone.
 
-    Each input gets its own answer or its own exception, so a poisoned one fails alone. Costs one call for a
-    good batch of n, and about ``2 k log2(n)`` calls for k bad inputs in it.
+    Each input gets its own answer or its own exception, so a poisoned one fails alone, and a batch that is
+    too large for the memory runs in smaller ones. Costs one call for a good batch of n, and about
+    ``2 k log2(n)`` calls for k bad inputs in it.
     """
-    if not images:
+    if not payloads:
         return []
     try:
-        answers = list(predict(images))
-        if len(answers) != len(images):
-            raise RuntimeError(f"the model gave {len(answers)} answers for {len(images)} images")
+        answers = list(predict(payloads))
+        if len(answers) != len(payloads):
+            raise RuntimeError(f"the model gave {len(answers)} answers for {len(payloads)} inputs")
     except Exception as error:
-        if len(images) == 1:
+        if len(payloads) == 1:
             return [error]
-        middle = len(images) // 2
-        return predict_apart(predict, images[:middle]) + predict_apart(predict, images[middle:])
+        middle = len(payloads) // 2
+        return predict_apart(predict, payloads[:middle]) + predict_apart(predict, payloads[middle:])
     return answers

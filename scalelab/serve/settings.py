@@ -42,6 +42,10 @@ class StackSettings:
     max_body_bytes: int = MAX_BODY_BYTES
     deadline_s: float = 600.0
     """for tasks that come without one of their own"""
+    run_limit_s: float = 60.0
+    """a model that runs longer on one batch hangs: its worker ends, and its tasks are tried one by one"""
+    worker_memory_bytes: int = 0
+    """a worker that uses more is ended and started anew; 0: no limit"""
     policy: BatchPolicy = field(default_factory=BatchPolicy)
     limits: BrokerLimits = field(default_factory=BrokerLimits)
 
@@ -57,6 +61,12 @@ class StackSettings:
             raise ConfigError(f"{self.workers} workers", hint="give 1 to 64; more than cores do not help")
         if self.threads < 1:
             raise ConfigError(f"{self.threads} threads cannot run a model", hint="give 1 or more")
+        if self.run_limit_s <= 0:
+            raise ConfigError(f"a run limit of {self.run_limit_s:g} s", hint="give more than 0 seconds")
+        if self.worker_memory_bytes < 0:
+            raise ConfigError(
+                f"a memory limit of {self.worker_memory_bytes} bytes", hint="give 0 for no limit"
+            )
         if self.limits.max_depth < 1:
             raise ConfigError(
                 f"a queue of {self.limits.max_depth} tasks refuses every request", hint="give 1 or more"

@@ -21,9 +21,10 @@ from typing import Any
 from scalelab.core.errors import RunFailed
 from scalelab.core.paths import make_folder, runs_folder
 from scalelab.core.processes import start, stop_tree
+from scalelab.serve.crew import READY_TIMEOUT_S
+from scalelab.serve.fetch import fetch_json
 from scalelab.serve.settings import BROKER_VARIABLE, StackSettings
 from scalelab.serve.state import BROKEN, READY, StackState, clean_stale, running
-from scalelab.serve.supervisor import READY_TIMEOUT_S, fetch_json
 
 _STOP_S = 60.0
 

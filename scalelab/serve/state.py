@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from scalelab.core import errors
 from scalelab.core.errors import RunFailed, ScalelabError
@@ -46,6 +46,14 @@ class StackState:
     """without its password"""
     children: Mapping[str, Child] = field(default_factory=dict)
     restarts: int = 0
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """of each process: `ready_s`, from its start until it served; of a worker also `model`, its version"""
+    ready_s: float = 0.0
+    """from the supervisor's start until the whole stack served"""
+    deaths: list[str] = field(default_factory=list)
+    """the last processes that ended unasked: when, who, why"""
+    swap: Mapping[str, str] = field(default_factory=dict)
+    """the last swap: id, status, and if it was refused message and hint"""
     error: Mapping[str, str] = field(default_factory=dict)
     """type, message and hint, if the stack could not be started"""
 

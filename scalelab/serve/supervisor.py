@@ -6,64 +6,44 @@ runs it in the foreground; notebooks and ``--detach`` run ``python -m scalelab.s
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from scalelab.core.errors import RunFailed, ScalelabError
 from scalelab.core.machine import check_port, free_port
-from scalelab.core.processes import die_with_parent, start, stop_tree
+from scalelab.core.processes import die_with_parent
 from scalelab.serve.broker import check_url, shown_url
+from scalelab.serve.crew import READY_TIMEOUT_S, Crew
 from scalelab.serve.embedded import prepare_embedded
 from scalelab.serve.settings import BROKER_VARIABLE, StackSettings
 from scalelab.serve.state import BROKEN, READY, STARTING, Child, StackState, describe_error
+from scalelab.serve.swap import DONE, REFUSED, RUNNING, SwapRequest, swap_steps
 
 log = logging.getLogger("scalelab.supervisor")
-READY_TIMEOUT_S = 90.0
-"""importing torch and loading a model on a busy laptop takes up to half a minute"""
 _POLL_S = 0.1
-_GRACE_S = 40.0
-"""longer than a request may wait for its answer"""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-@dataclass
-class _Member:
-    """A process that should run, and how it fared."""
-
-    name: str
-    """as the broker knows it"""
-    command: list[str]
-    env: dict[str, str]
-    process: subprocess.Popen[bytes]
-    started_s: float
-    failures: int = 0
-    retry_at_s: float = 0.0
-
-
 class Supervisor:
-    """The processes of one stack. All children are started by the thread that calls `run`."""
+    """The life of one stack. All children are started by the thread that calls `run`."""
 
     def __init__(self, settings: StackSettings, folder: Path, *, broker: str = ""):
-        self._settings, self._folder = settings, folder
-        self._broker = broker
-        self._members: dict[str, _Member] = {}
-        self._generation = 0
+        self._settings, self._folder, self._broker = settings, folder, broker
+        self._swap: Iterator[None] | None = None
+        self._next_settings = settings
+        self._began_s = time.monotonic()
         self._is_stopping = False  # no Event: its lock may be held when the signal handler asks for it
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
         check_port(settings.port, settings.host)
         self._port = settings.port or free_port(settings.host)
-        self._state = StackState(STARTING, Child.of(os.getpid()), f"http://{host}:{self._port}")
+        state = StackState(STARTING, Child.of(os.getpid()), f"http://{host}:{self._port}")
+        self._crew = Crew(folder, state, on_death=self._forget)
 
     def stop(self) -> None:
         """Let `run` end the stack and return; may be called by a signal handler."""
@@ -80,40 +60,43 @@ class Supervisor:
             self._start_all()
             self._wait_until_ready()
             if not self._is_stopping:
-                self._write(phase=READY)
+                self._write(phase=READY, ready_s=round(time.monotonic() - self._began_s, 3))
                 if on_ready is not None:
-                    on_ready(self._state)
+                    on_ready(self._crew.state)
             while not self._is_stopping:
                 time.sleep(_POLL_S)
                 self._keep_state()
-                self._mend()
+                self._crew.look_after(self._settings)
+                self._go_on_with_swap()
         except ScalelabError as error:
-            self._stop_all()
+            self._crew.stop_all()
             self._write(phase=BROKEN, error=describe_error(error))
             raise
         finally:
-            self._stop_all()
+            self._crew.stop_all()
         (self._folder / "state.json").unlink(missing_ok=True)
 
     def _start_all(self) -> None:
         settings = self._settings
         self._folder.mkdir(parents=True, exist_ok=True)
+        for left in (*self._folder.glob("*.pulse"), self._folder / "swap.json"):  # by a run that was killed
+            left.unlink(missing_ok=True)
         settings_file = self._folder / "settings.json"
         settings.write(settings_file)
         python = [sys.executable, "-m"]
+        threads = dict.fromkeys(_THREAD_VARIABLES, str(settings.threads))
         if settings.naive:
             model = ["--model", settings.model, "--model-path", settings.model_path]
             model += ["--contract", settings.contract]
             address = ["--host", settings.host, "--port", str(self._port), "--threads", str(settings.threads)]
-            self._start("naive", [*python, "scalelab.serve.naive", *model, *address], self._thread_limits())
+            self._crew.start("naive", [*python, "scalelab.serve.naive", *model, *address], threads)
             return
         self._start_broker()
         env = {BROKER_VARIABLE: self._broker}
         gateway = [*python, "scalelab.serve.gateway", str(settings_file), str(self._port)]
-        self._start("gateway", gateway, env)
+        self._crew.start("gateway", gateway, env)
         for number in range(1, settings.workers + 1):
-            command = [*python, "scalelab.serve.worker", str(settings_file)]
-            self._start(f"worker-{number}", command, {**env, **self._thread_limits()})
+            self._crew.start_worker(f"worker-{number}", {**env, **threads})
 
     def _start_broker(self) -> None:
         from scalelab.serve.redis_broker import connect
@@ -124,7 +107,7 @@ class Supervisor:
             return
         embedded = prepare_embedded(self._folder / "broker", free_port())
         self._broker = embedded.url
-        self._start("broker", list(embedded.command), {})
+        self._crew.start("broker", list(embedded.command), {})
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         while not self._is_stopping:
             try:
@@ -136,72 +119,28 @@ class Supervisor:
                     raise
                 time.sleep(0.02)
 
-    def _start(self, name: str, command: list[str], env: dict[str, str]) -> None:
-        argv, known_as = command, ""
-        if name.startswith("worker-"):
-            self._generation += 1  # a new name each time: the broker must not take it for the dead one
-            known_as = f"{name}-{os.getpid()}-{self._generation}"
-            argv = [*command, known_as]
-        mode = "ab" if name in self._members else "wb"  # a log tells of one run of the stack
-        with (self._folder / f"{name}.log").open(mode) as output:
-            process = start(argv, env=env, output=output)
-        failures = self._members[name].failures if name in self._members else 0
-        self._members[name] = _Member(known_as, command, env, process, time.monotonic(), failures)
-        self._write(children={**self._state.children, name: Child.of(process.pid)})
-
     def _wait_until_ready(self) -> None:
         deadline_s = time.monotonic() + READY_TIMEOUT_S
-        wanted = 0 if self._settings.naive else self._settings.workers
         while not self._is_stopping:
-            for name in self._members:
+            for name in self._crew.members:
                 self._fail_if_dead(name)
-            if self._living_workers() >= wanted:
+            if self._crew.note_ready():
                 return
             if time.monotonic() > deadline_s:
+                late = [name for name, member in self._crew.members.items() if member.ready_s is None]
                 raise RunFailed(
-                    f"the stack was not ready after {READY_TIMEOUT_S:g} s",
+                    f"{', '.join(late)} not ready after {READY_TIMEOUT_S:g} s",
                     hint=f"look at {self._folder}/*.log",
                 )
-            time.sleep(0.05)
-
-    def _living_workers(self) -> int:
-        """Return how many workers the gateway sees; -1 while nothing answers."""
-        path = "/healthz" if self._settings.naive else "/v1/stats"
-        try:
-            facts = fetch_json(self._state.url + path, timeout_s=2.0)
-        except OSError:
-            return -1
-        return int(facts.get("workers", 0))
+            time.sleep(0.02)
 
     def _fail_if_dead(self, name: str) -> None:
-        code = self._members[name].process.poll()
-        if code is not None:
+        member = self._crew.members[name]
+        if member.process.poll() is not None:
             raise RunFailed(
-                f"the {name} ended with exit code {code} while the stack started:\n{self._log_tail(name)}",
-                hint=f"its log is {self._folder / name}.log",
+                f"the {name} {member.how_it_ended()} while the stack started:\n{member.log_tail()}",
+                hint=f"its log is {member.log}",
             )
-
-    def _log_tail(self, name: str) -> str:
-        lines = (self._folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
-        return "\n".join(lines[-8:])
-
-    def _mend(self) -> None:
-        now_s = time.monotonic()
-        for name, member in list(self._members.items()):
-            code = member.process.poll()
-            if code is None:
-                continue
-            if not member.retry_at_s:
-                log.warning("%s (pid %d) ended with exit code %d", name, member.process.pid, code)
-                quick = now_s - member.started_s < 10
-                member.failures = member.failures + 1 if quick else 0
-                # ever more slowly, if it ends soon again: a worker that cannot start must not eat a core
-                member.retry_at_s = now_s + min(5.0, 0.1 * 2**member.failures)
-                self._forget(member.name)
-            if now_s >= member.retry_at_s:
-                stop_tree(member.process.pid, grace_s=0)
-                self._start(name, member.command, member.env)
-                self._write(restarts=self._state.restarts + 1)
 
     def _keep_state(self) -> None:
         """Put a lost state file back: nobody finds or ends us without it. End if the folder is removed.
@@ -209,7 +148,7 @@ class Supervisor:
         The lock tells the two apart: `rm -r` takes it too, and would find a new file in its way.
         """
         found = StackState.read(self._folder)
-        is_ours = found is None or found.supervisor == self._state.supervisor
+        is_ours = found is None or found.supervisor == self._crew.state.supervisor
         if is_ours and (self._folder / "lock").exists():
             if found is None:
                 self._write()
@@ -227,42 +166,33 @@ class Supervisor:
             except ScalelabError as error:  # then its heartbeat runs out
                 log.warning("%s", error.message)
 
-    def _stop_all(self) -> None:
-        """End the gateway first, so that nothing is accepted; the broker last, so that answers are stored."""
-        for wave in (("gateway", "naive"), ("worker",), ("broker",)):
-            members = [member for name, member in self._members.items() if name.startswith(wave)]
-            for member in members:
-                if member.process.poll() is None:
-                    member.process.terminate()  # all of a wave at once: each may have a batch to finish
-            for member in members:
-                asked_s = time.monotonic()
-                stop_tree(member.process.pid, grace_s=_GRACE_S if "gateway" in wave else 10.0)
-                member.process.wait()
-                if time.monotonic() - asked_s > 5:
-                    log.warning("pid %d (%s) was slow to end", member.process.pid, " ".join(member.command))
-        self._members.clear()
-
-    def _thread_limits(self) -> dict[str, str]:
-        return dict.fromkeys(_THREAD_VARIABLES, str(self._settings.threads))
+    def _go_on_with_swap(self) -> None:
+        """Take a step of the swap that goes on, or begin the one that is asked for."""
+        try:
+            if self._swap is None:
+                request = SwapRequest.take(self._folder)
+                if request is None:
+                    return
+                self._write(swap={"id": request.id, "status": RUNNING})
+                self._next_settings = request.settings(self._settings)
+                self._next_settings.check()
+                log.warning("swap to %s", request.model_path)
+                self._swap = swap_steps(
+                    self._crew, self._next_settings, self._folder, limit_s=READY_TIMEOUT_S
+                )
+            next(self._swap)
+        except StopIteration:
+            self._settings, self._swap = self._next_settings, None
+            self._write(swap={**self._crew.state.swap, "status": DONE})
+            log.warning("all workers serve %s", self._settings.model_path)
+        except ScalelabError as error:
+            self._swap = None
+            log.warning("swap refused: %s", error.message)
+            said = {"status": REFUSED, "message": error.message, "hint": error.hint}
+            self._write(swap={**self._crew.state.swap, **said})
 
     def _write(self, **changes: Any) -> None:
-        self._state = replace(self._state, broker=shown_url(self._broker), **changes)
-        self._state.write(self._folder)
-
-
-def fetch_json(url: str, *, timeout_s: float = 5.0) -> dict[str, Any]:
-    """GET a JSON document from this machine, past any proxy that the environment names.
-
-    Raises:
-        OSError: nobody answers, or with an error.
-    """
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=timeout_s) as reply:
-            document: dict[str, Any] = json.load(reply)
-            return document
-    except (urllib.error.HTTPError, ValueError) as error:
-        raise OSError(f"{url}: {error}") from None
+        self._crew.write(broker=shown_url(self._broker), **changes)
 
 
 def stop_on_signals(supervisor: Supervisor) -> None:

@@ -6,25 +6,34 @@
 from __future__ import annotations
 
 import logging
+import os
+import random
 import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from scalelab.serve.batching import BatchPolicy, predict_apart, wait_more_s
-from scalelab.serve.broker import Answer, BrokerAway, Delivery, WorkerSide, open_worker_side
+from scalelab.serve.batching import BatchPolicy, fixed_cost_s, predict_apart, wait_more_s
+from scalelab.serve.broker import Answer, BrokerAway, BrokerLimits, Delivery, WorkerSide, open_worker_side
 from scalelab.serve.child import run_child
-from scalelab.serve.contract import Contract, load_contract
+from scalelab.serve.loading import LoadedModel, load_model
 from scalelab.serve.protocol import DONE, EXPIRED, FAILED, answer
-from scalelab.serve.service import Service, load_service, predict_bytes, warm_up
+from scalelab.serve.pulse import Pulse
+from scalelab.serve.retries import backoff_s, may_pass
+from scalelab.serve.service import predict_bytes
 from scalelab.serve.settings import StackSettings, broker_url
 
 log = logging.getLogger("scalelab.worker")
+STUCK = 75
+"""exit code of a worker whose model did not come back"""
 _IDLE_S = 0.5
 _RETRY_S = 0.2
+_OPEN_S = 60.0
+"""how long a broker may take to come up beside us"""
 
 
 class Worker:
@@ -33,14 +42,17 @@ class Worker:
     def __init__(
         self,
         broker: WorkerSide,
-        service: Service,
-        contract: Contract,
+        model: LoadedModel,
         *,
         policy: BatchPolicy,
+        limits: BrokerLimits,
         clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
     ):
-        self._broker, self._service, self._contract = broker, service, contract
-        self._policy, self._clock = policy, clock
+        self._broker, self._model, self._policy, self._limits = broker, model, policy, limits
+        self._clock, self._chance = clock, chance
+        self._runs: deque[tuple[int, float]] = deque(maxlen=64)  # (tasks, seconds)
+        self._run_began_s: float | None = None
         self._last_batch = 0
         self._last_take_over_s = float("-inf")
         self._is_draining = False  # no Event: its lock may be held when the signal handler asks for it
@@ -48,6 +60,11 @@ class Worker:
     def drain(self) -> None:
         """Let `run` return after the batch in hand; may be called by a signal handler."""
         self._is_draining = True
+
+    def running_s(self) -> float:
+        """Return for how long the model has been running on the batch in hand; 0 if it is not."""
+        began_s = self._run_began_s
+        return 0.0 if began_s is None else self._clock() - began_s
 
     def run(self) -> None:
         """Serve until `drain` is called; a broker that is away is waited for."""
@@ -71,12 +88,15 @@ class Worker:
     def _collect(self, wait_s: float) -> list[Delivery]:
         taken = self._broker.take(self._policy.max_batch, wait_s)
         first_s = self._clock()
+        is_load = 0 < len(taken) < self._policy.max_batch and self._last_batch > 1
+        fixed_s = fixed_cost_s(self._runs) if is_load else 0.0
         while more_s := wait_more_s(
             self._policy,
             taken=len(taken),
             last_batch=self._last_batch,
             first_taken_s=first_s,
             now_s=self._clock(),
+            fixed_s=fixed_s,
         ):
             taken += self._broker.take(self._policy.max_batch - len(taken), more_s)
         self._last_batch = len(taken)
@@ -84,69 +104,103 @@ class Worker:
 
     def _answer(self, deliveries: Sequence[Delivery]) -> None:
         live = [delivery for delivery in deliveries if not delivery.is_expired]
-        results = predict_apart(
-            lambda payloads: predict_bytes(self._service, self._contract, payloads),
-            [delivery.task.payload for delivery in live],
-        )
         answers = [
             Answer(late, answer(late.task.task_id, EXPIRED, error=f"waited over {late.task.deadline_s:g} s"))
             for late in deliveries
             if late.is_expired
         ]
-        answers += [
-            _final(delivery, result, len(live)) for delivery, result in zip(live, results, strict=True)
-        ]
-        self._finish(answers)
+        again: list[Delivery] = []
+        for delivery, result in zip(live, self._run_on(live), strict=True):
+            has_attempts = delivery.attempt < self._limits.max_attempts
+            if isinstance(result, Exception) and has_attempts and may_pass(result):
+                log.warning("attempt %d of %s: %r", delivery.attempt, delivery.task.task_id, result)
+                again.append(delivery)
+            else:
+                answers.append(self._final(delivery, result, len(live)))
+        if answers:
+            self._until_back(lambda: self._broker.finish(answers))
+        for delivery in again:
+            after_s = backoff_s(delivery.attempt, self._chance())
+            self._until_back(lambda one=delivery, s=after_s: self._broker.give_back([one], after_s=s))
 
-    def _finish(self, answers: Sequence[Answer]) -> None:
-        """Store answers, however long the broker is away: `finish` may be repeated, the work need not be."""
+    def _run_on(self, live: Sequence[Delivery]) -> list[Any | Exception]:
+        if not live:
+            return []
+        self._run_began_s = began_s = self._clock()
+        try:
+            results = predict_apart(self._predict, [delivery.task.payload for delivery in live])
+        finally:
+            self._run_began_s = None
+        if not any(isinstance(result, Exception) for result in results):  # else it was several runs
+            self._runs.append((len(live), self._clock() - began_s))
+        return results
+
+    def _predict(self, payloads: Sequence[bytes]) -> Sequence[Any]:
+        return predict_bytes(self._model.service, self._model.contract, payloads)
+
+    def _final(self, delivery: Delivery, result: Any, batch: int) -> Answer:
+        task_id, attempts = delivery.task.task_id, delivery.attempt
+        by = {"batch": batch, "attempts": attempts, "model": self._model.version}
+        try:
+            if not isinstance(result, Exception):
+                return Answer(delivery, answer(task_id, DONE, result=result, **by))
+        except (TypeError, ValueError) as error:  # no JSON: it fails alone, like an input that is bad
+            result = error
+        times = f" {attempts} times" if attempts > 1 else ""
+        item = self._model.contract.item
+        reason = f"the model failed on this {item}{times}: {type(result).__name__}: {str(result)[:200]}"
+        return Answer(delivery, answer(task_id, FAILED, error=reason, **by), dead_letter=reason)
+
+    def _until_back(self, step: Callable[[], Any]) -> None:
+        """Repeat a step however long the broker is away: it stands at most once, the work need not be."""
         while True:
             try:
-                self._broker.finish(answers)
+                step()
                 return
             except BrokerAway as error:
                 log.warning("answers cannot be stored yet: %s", error)
                 time.sleep(_RETRY_S)
 
 
-def _final(delivery: Delivery, result: Any, batch: int) -> Answer:
-    task_id = delivery.task.task_id
-    try:
-        if not isinstance(result, Exception):
-            body = answer(task_id, DONE, result=result, batch=batch, attempts=delivery.attempt)
-            return Answer(delivery, body)
-    except (
-        TypeError,
-        ValueError,
-    ) as error:  # a result that is no JSON fails alone, like an image that is bad
-        result = error
-    reason = f"the model failed on this image: {type(result).__name__}: {str(result)[:200]}"
-    body = answer(task_id, FAILED, error=reason, attempts=delivery.attempt)
-    return Answer(delivery, body, dead_letter=reason)
-
-
-def _beat_for_ever(broker: WorkerSide, every_s: float) -> None:
+def _open_broker(settings: StackSettings, name: str) -> WorkerSide:
+    """Open our side of the broker; one that comes up beside us, or comes back, is waited for."""
+    until_s = time.monotonic() + _OPEN_S
     while True:
+        try:
+            return open_worker_side(broker_url(), queue=settings.queue, name=name, limits=settings.limits)
+        except BrokerAway:
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(0.02)
+
+
+def _beat_for_ever(broker: WorkerSide, worker: Worker, pulse: Pulse, settings: StackSettings) -> None:
+    while True:
+        if worker.running_s() > settings.run_limit_s:
+            log.error("the model has been running for over %g s: this worker ends", settings.run_limit_s)
+            os._exit(STUCK)  # its tasks are taken over one by one; the one that hangs becomes a dead letter
+        pulse.beat()
         try:
             broker.beat()
         except BrokerAway as error:  # the main loop says so too
             log.debug("no heartbeat: %s", error)
-        time.sleep(every_s)
+        time.sleep(settings.limits.worker_ttl_s / 4)
 
 
 def main() -> None:
     """Run one worker until SIGTERM."""
     settings, name = StackSettings.read(Path(sys.argv[1])), sys.argv[2]
-    service = load_service(settings.model, settings.model_path, threads=settings.threads)
-    contract = load_contract(settings.contract)
-    warm_up(service, contract, (1, settings.policy.max_batch))
-    broker = open_worker_side(broker_url(), queue=settings.queue, name=name, limits=settings.limits)
-    worker = Worker(broker, service, contract, policy=settings.policy)
+    model = load_model(settings)
+    broker = _open_broker(settings, name)
+    worker = Worker(broker, model, policy=settings.policy, limits=settings.limits)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.drain())
-    beats = (broker, settings.limits.worker_ttl_s / 4)
-    threading.Thread(target=_beat_for_ever, args=beats, name="heartbeat", daemon=True).start()
-    log.info("%s serves %s", name, settings.model_path)
+    pulse = Pulse.from_environment()
+    pulse.say(model=model.version)
+    threading.Thread(
+        target=_beat_for_ever, args=(broker, worker, pulse, settings), name="heartbeat", daemon=True
+    ).start()
+    log.info("%s serves %s, version %s", name, settings.model_path, model.version)
     worker.run()
     broker.leave()
 

@@ -8,7 +8,8 @@ import serve_fake_model
 
 from scalelab.core.errors import ConfigError, DataError
 from scalelab.serve.batching import BatchPolicy
-from scalelab.serve.broker import BrokerAway, Delivery
+from scalelab.serve.broker import BrokerAway, BrokerLimits, Delivery
+from scalelab.serve.loading import LoadedModel
 from scalelab.serve.pins import CONTRACT, IMAGE_BYTES
 from scalelab.serve.protocol import Task
 from scalelab.serve.service import check_model, load_service, predict_bytes
@@ -22,6 +23,7 @@ class ListBroker:
     def __init__(self, *queued, orphans=()):
         self.queued, self.orphans = list(queued), list(orphans)
         self.answers, self.calls, self.away = {}, [], 0
+        self.given_back = []
 
     def take(self, max_tasks, wait_s):
         taken, self.queued = self.queued[:max_tasks], self.queued[max_tasks:]
@@ -29,6 +31,9 @@ class ListBroker:
 
     def take_over(self):
         return [self.orphans.pop(0)] if self.orphans else []
+
+    def give_back(self, deliveries, *, after_s):
+        self.given_back += [(one.task.task_id, after_s) for one in deliveries]
 
     def finish(self, answers):
         if self.away:
@@ -45,8 +50,10 @@ def delivery(name, image=GOOD, attempt=1, is_expired=False):
     return Delivery(Task(name, image, "g", 5.0), name, attempt, is_expired)
 
 
-def worker(broker, service=None, **policy):
-    return Worker(broker, service or serve_fake_model.FakeReader(), CONTRACT, policy=BatchPolicy(**policy))
+def worker(broker, service=None, chance=lambda: 0.5, **policy):
+    model = LoadedModel(service or serve_fake_model.FakeReader(), CONTRACT, "v1")
+    limits = BrokerLimits(max_attempts=3)
+    return Worker(broker, model, policy=BatchPolicy(**policy), limits=limits, chance=chance)
 
 
 def statuses(broker):
@@ -109,6 +116,60 @@ def test_answers_are_kept_while_the_broker_is_away(monkeypatch):
     broker.away = 3
     worker(broker).step(0)
     assert statuses(broker) == {"t": "done"}
+
+
+class Failing:
+    """A model that raises the error it is told to, on images whose first byte is POISON."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def predict_batch(self, images):
+        if (images[:, 0, 0] == serve_fake_model.POISON).any():
+            raise self.error
+        return [serve_fake_model.expected(image.tobytes()) for image in images]
+
+
+class BusyError(Exception):
+    is_transient = True
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("no room"), BusyError()], ids=repr)
+def test_an_error_that_may_pass_is_tried_again_after_a_jittered_wait(error):
+    broker = ListBroker(delivery("t0"), delivery("t1", POISON), delivery("t2", POISON, attempt=2))
+    worker(broker, Failing(error)).step(0)
+    assert statuses(broker) == {"t0": "done"}
+    assert broker.given_back == [("t1", 0.05), ("t2", 0.1)]
+
+
+def test_an_error_that_may_pass_is_final_after_the_last_attempt():
+    broker = ListBroker(delivery("t", POISON, attempt=3))
+    worker(broker, Failing(OSError("no room"))).step(0)
+    body, letter = broker.answers["t"]
+    assert (body["status"], body["attempts"], broker.given_back) == ("failed", 3, [])
+    assert letter == "the model failed on this image 3 times: OSError: no room"
+
+
+def test_an_answer_names_the_version_of_the_model():
+    broker = ListBroker(delivery("t"))
+    worker(broker).step(0)
+    assert broker.answers["t"][0]["model"] == "v1"
+
+
+def test_a_worker_knows_how_long_its_model_has_been_running():
+    now = [10.0]
+
+    class Slow:
+        def predict_batch(self, images):
+            now[0] += 3.0
+            seen.append(serving.running_s())
+            return [{}] * len(images)
+
+    seen, broker = [], ListBroker(delivery("t"))
+    serving = worker(broker, Slow())
+    serving._clock = lambda: now[0]
+    serving.step(0)
+    assert (seen, serving.running_s()) == ([3.0], 0.0)
 
 
 def test_a_draining_worker_takes_nothing_more():
