@@ -59,6 +59,7 @@ HEAVY = {
     "pydantic",
     "uvicorn",
     "redis",
+    "prometheus_client",
     "onnx",
     "onnxruntime",
     "onnxscript",

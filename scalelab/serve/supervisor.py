@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ from scalelab.core.processes import die_with_parent
 from scalelab.serve.broker import check_url, shown_url
 from scalelab.serve.crew import READY_TIMEOUT_S, Crew
 from scalelab.serve.embedded import prepare_embedded
+from scalelab.serve.metrics import METRICS_FOLDER
 from scalelab.serve.settings import BROKER_VARIABLE, StackSettings
 from scalelab.serve.state import BROKEN, READY, STARTING, Child, StackState, describe_error
 from scalelab.serve.swap import DONE, REFUSED, RUNNING, SwapRequest, swap_steps
@@ -79,6 +81,7 @@ class Supervisor:
     def _start_all(self) -> None:
         settings = self._settings
         self._folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._folder / METRICS_FOLDER, ignore_errors=True)  # counted by a stack that ended
         for left in (*self._folder.glob("*.pulse"), self._folder / "swap.json"):  # by a run that was killed
             left.unlink(missing_ok=True)
         settings_file = self._folder / "settings.json"

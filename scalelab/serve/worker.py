@@ -21,6 +21,7 @@ from scalelab.serve.batching import BatchPolicy, fixed_cost_s, predict_apart, wa
 from scalelab.serve.broker import Answer, BrokerAway, BrokerLimits, Delivery, WorkerSide, open_worker_side
 from scalelab.serve.child import run_child
 from scalelab.serve.loading import LoadedModel, load_model
+from scalelab.serve.metrics import METRICS_FOLDER, WorkerMetrics, open_worker_metrics
 from scalelab.serve.protocol import DONE, EXPIRED, FAILED, answer
 from scalelab.serve.pulse import Pulse
 from scalelab.serve.retries import backoff_s, may_pass
@@ -48,9 +49,11 @@ class Worker:
         limits: BrokerLimits,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        metrics: WorkerMetrics | None = None,
     ):
         self._broker, self._model, self._policy, self._limits = broker, model, policy, limits
         self._clock, self._chance = clock, chance
+        self.metrics = metrics or WorkerMetrics()
         self._runs: deque[tuple[int, float]] = deque(maxlen=64)  # (tasks, seconds)
         self._run_began_s: float | None = None
         self._last_batch = 0
@@ -77,6 +80,7 @@ class Worker:
 
     def step(self, wait_s: float) -> int:
         """Take one batch and answer it; return how many tasks it had."""
+        self.metrics.looked()
         if self._clock() - self._last_take_over_s >= _IDLE_S:
             while not self._is_draining and (orphan := self._broker.take_over()):
                 self._answer(orphan)  # alone: it may be what killed the worker before us
@@ -103,6 +107,7 @@ class Worker:
         return taken
 
     def _answer(self, deliveries: Sequence[Delivery]) -> None:
+        self.metrics.took(deliveries)
         live = [delivery for delivery in deliveries if not delivery.is_expired]
         answers = [
             Answer(late, answer(late.task.task_id, EXPIRED, error=f"waited over {late.task.deadline_s:g} s"))
@@ -119,6 +124,7 @@ class Worker:
                 answers.append(self._final(delivery, result, len(live)))
         if answers:
             self._until_back(lambda: self._broker.finish(answers))
+            self.metrics.stored(answers)
         for delivery in again:
             after_s = backoff_s(delivery.attempt, self._chance())
             self._until_back(lambda one=delivery, s=after_s: self._broker.give_back([one], after_s=s))
@@ -136,7 +142,11 @@ class Worker:
         return results
 
     def _predict(self, payloads: Sequence[bytes]) -> Sequence[Any]:
-        return predict_bytes(self._model.service, self._model.contract, payloads)
+        started_s = self._clock()
+        try:
+            return predict_bytes(self._model.service, self._model.contract, payloads)
+        finally:
+            self.metrics.ran(len(payloads), self._clock() - started_s)
 
     def _final(self, delivery: Delivery, result: Any, batch: int) -> Answer:
         task_id, attempts = delivery.task.task_id, delivery.attempt
@@ -189,10 +199,12 @@ def _beat_for_ever(broker: WorkerSide, worker: Worker, pulse: Pulse, settings: S
 
 def main() -> None:
     """Run one worker until SIGTERM."""
-    settings, name = StackSettings.read(Path(sys.argv[1])), sys.argv[2]
+    file, name = Path(sys.argv[1]), sys.argv[2]
+    settings = StackSettings.read(file)
     model = load_model(settings)
     broker = _open_broker(settings, name)
-    worker = Worker(broker, model, policy=settings.policy, limits=settings.limits)
+    metrics = open_worker_metrics(file.parent / METRICS_FOLDER, settings, name=name)
+    worker = Worker(broker, model, policy=settings.policy, limits=settings.limits, metrics=metrics)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.drain())
     pulse = Pulse.from_environment()
