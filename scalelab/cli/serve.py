@@ -104,8 +104,16 @@ def status() -> None:
         click.echo(f"nothing runs ({folder})")
         raise SystemExit(1)
     _show(state)
+    versions = sorted({str(facts["model"]) for facts in state.facts.values() if "model" in facts})
+    if settings := _settings_in(folder):
+        click.echo(f"model     {settings.model_path}  (version {', '.join(versions) or 'unknown'})")
+    starts = ", ".join(f"{facts['ready_s']:.2f} s {name}" for name, facts in sorted(state.facts.items()))
+    click.echo(f"ready     after {state.ready_s:.2f} s: {starts}")
     memory = Stack(folder).memory_bytes()
-    click.echo(f"memory    {format_bytes(sum(memory.values()))} in {len(memory)} processes")
+    parts = ", ".join(f"{format_bytes(used)} {name}" for name, used in sorted(memory.items()))
+    click.echo(f"memory    {format_bytes(sum(memory.values()))}: {parts}")
+    for death in state.deaths:
+        click.echo(f"ended     {death}")
     if "gateway" in state.children:
         try:
             facts = Stack(folder).stats()
@@ -129,6 +137,35 @@ def down() -> None:
         return
     cleaned = clean_stale(folder) if folder.exists() else ""
     click.echo(cleaned or f"nothing runs ({folder})")
+
+
+@serve.command()
+@click.argument("model_path", type=click.Path(path_type=Path))
+@click.option("--model", help="Factory that loads it, MODULE:FACTORY.  [default: the running one]")
+@click.option("--timeout", "timeout_s", default=300.0, show_default=True, help="Limit on the swap [s].")
+def swap(model_path: Path, model: str | None, timeout_s: float) -> None:
+    """Serve another model without losing a request.
+
+    Workers with the new MODEL_PATH load and warm up first, then take over one by one, and old ones finish
+    what they hold. A file that cannot be served changes nothing; exit code 4 says so.
+    """
+    from scalelab.core.errors import RunFailed
+    from scalelab.serve.service import check_model
+    from scalelab.serve.stack import default_folder
+    from scalelab.serve.swap import ask_swap
+
+    folder = default_folder()
+    settings = _settings_in(folder) if _running_model(folder) is not None else None
+    if settings is None:
+        raise RunFailed(f"no stack runs in {folder}", hint="start one: scalelab serve up --detach")
+    if settings.naive:
+        raise ConfigError("the naive app has no workers to swap", hint="serve without --naive")
+    factory = model or settings.model
+    check_model(factory, str(model_path))
+    state = ask_swap(folder, model_path=str(model_path.resolve()), model=factory, timeout_s=timeout_s)
+    names = [name for name in sorted(state.facts) if name.startswith("worker-")]
+    versions = ", ".join(f"{name} {state.facts[name]['model']}" for name in names)
+    click.echo(f"{model_path} is served: {versions}")
 
 
 def _run_here(settings: StackSettings, folder: Path, broker: str) -> None:

@@ -46,6 +46,6 @@ def describe_end(code: int, *, oom_kills: int | None = None, reason: str = "") -
         if oom_kills:
             return f"{said}: out of memory, the kernel killed it (cgroup: oom_kill)"
         if oom_kills is None:
-            return f"{said}: out of memory? `dmesg` or the container's events would tell"
-        return f"{said}: somebody killed it; the control group counts no kill for want of memory"
+            return f"{said}: out of memory? `dmesg` or the container's events tell"
+        return f"{said}: somebody killed it, it was not for want of memory"
     return said

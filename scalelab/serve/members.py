@@ -45,6 +45,7 @@ class Member:
             self.pulse = PulseWatch(self.log.with_name(f"{self.known_as}.pulse"))
             argv, env = [*argv, self.known_as], {**env, PULSE_VARIABLE: str(self.pulse.path)}
         with self.log.open("ab") as output:
+            self._log_begin = output.tell()
             self.process: subprocess.Popen[bytes] = start(argv, env=env, output=output)
         self._oom_kills = count_oom_kills()
         self._started_s, self.ready_s, self.retry_at_s, self._reason = now_s, None, 0.0, ""
@@ -108,8 +109,9 @@ class Member:
             self.pulse.path.unlink(missing_ok=True)
 
     def log_tail(self) -> str:
-        """Return the last lines that it wrote."""
-        return "\n".join(self.log.read_text(errors="replace").strip().splitlines()[-8:])
+        """Return the last lines that it wrote since its start."""
+        written = self.log.read_bytes()[self._log_begin :].decode(errors="replace")
+        return "\n".join(written.strip().splitlines()[-8:])
 
 
 _NUMBERS = itertools.count(1)
