@@ -257,7 +257,7 @@ def open_dead_letters(url: str, *, queue: str, limits: BrokerLimits | None = Non
     limits = limits or BrokerLimits()
     scheme = _scheme_of(url)
     if scheme == "local":
-        from scalelab.serve.local.worker_side import LocalDeadLetters
+        from scalelab.serve.local.letters import LocalDeadLetters
 
         return LocalDeadLetters(url, queue=queue)
     if scheme in _RABBIT:

@@ -1,0 +1,112 @@
+"""A worker's side of the local broker.
+
+It connects when it must and again when the gateway comes back; what it holds then stays its own. Answers that
+could not be handed in are the caller's to repeat: only the first one counts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from scalelab.serve.broker import Answer, BrokerAway, BrokerLimits, Delivery
+from scalelab.serve.local import frames
+from scalelab.serve.local.address import Address
+from scalelab.serve.local.link import REPLY_S, Link
+from scalelab.serve.local.records import pack_answer
+
+
+class LocalWorkerSide:
+    """Takes tasks in batches and hands in their answers. `beat` may be called by another thread."""
+
+    def __init__(self, url: str, *, queue: str, name: str, limits: BrokerLimits):
+        self._address, self._queue, self._name, self._limits = Address.parse(url), queue, name, limits
+        self._lock = threading.Lock()
+        self._link: Link | None = None
+        self._held: set[str] = set()
+        self._ahead: list[Delivery] = []
+        """given together with a reply to answers, and not taken yet"""
+        self._want = 0
+
+    def take(self, max_tasks: int, wait_s: float) -> list[Delivery]:
+        """Return what is queued, up to `max_tasks`; wait up to `wait_s` for the first."""
+        if not self._ahead:
+            body = frames.TAKE_BODY.pack(max_tasks, round(wait_s * 1000))
+            self._ahead = self._ask(frames.frame(frames.TAKE, body), wait_s + REPLY_S)[1]
+        taken, self._ahead = self._ahead[:max_tasks], self._ahead[max_tasks:]
+        self._want = max_tasks if len(taken) == max_tasks > 1 else 0  # load: the next batch may come at once
+        return taken
+
+    def take_over(self) -> list[Delivery]:
+        """Return at most one task that a dead worker held."""
+        return self._ask(frames.frame(frames.TAKE_OVER))[1]
+
+    def finish(self, answers: Sequence[Answer]) -> int:
+        """Store, announce and acknowledge answers; return how many were the first for their task."""
+        if not answers:
+            return 0
+        want = 0 if self._ahead else self._want
+        packed = [pack_answer(done.delivery.receipt, done.body, done.dead_letter) for done in answers]
+        first, ahead = self._ask(frames.frame(frames.ANSWERS, frames.WANT.pack(want), *packed))
+        self._ahead += ahead
+        self._held.difference_update([done.delivery.receipt for done in answers])
+        return first
+
+    def give_back(self, deliveries: Sequence[Delivery], *, after_s: float) -> None:
+        """Let tasks be taken again, by anyone, `after_s` from now."""
+        ids = [delivery.receipt for delivery in deliveries]
+        self._ask(
+            frames.frame(frames.GIVE_BACK, frames.NUMBER.pack(round(after_s * 1000)), frames.pack_ids(ids))
+        )
+        self._held.difference_update(ids)
+
+    def beat(self) -> None:
+        """Say that this worker lives; connect again if the gateway has come back."""
+        with self._lock:
+            if self._link is not None and not self._link.is_open():
+                self._away(self._link, ConnectionError())
+            link = self._connected()
+            try:
+                link.send(frames.frame(frames.BEAT))
+            except OSError as error:
+                raise self._away(link, error) from None
+
+    def leave(self) -> None:
+        """Say that this worker ends in order; what it was given and has not begun goes to others."""
+        if self._link is not None:
+            ids = [delivery.receipt for delivery in self._ahead]
+            self._ask(frames.frame(frames.BYE, frames.pack_ids(ids)))
+            self._link.close()
+
+    def _ask(self, data: bytes, timeout_s: float = REPLY_S) -> tuple[int, list[Delivery]]:
+        with self._lock:
+            link = self._connected()
+            try:
+                link.send(data)
+            except OSError as error:
+                raise self._away(link, error) from None
+        try:  # without the lock: heartbeats go on while this waits
+            first, deliveries = frames.unpack_tasks(link.receive(timeout_s))
+        except OSError as error:
+            with self._lock:
+                raise self._away(link, error) from None
+        self._held.update([delivery.receipt for delivery in deliveries])
+        return first, deliveries
+
+    def _connected(self) -> Link:
+        if self._link is None:
+            ttl_s, held = self._limits.worker_ttl_s, sorted(self._held)
+            try:
+                self._link = Link(self._address, queue=self._queue, name=self._name, ttl_s=ttl_s, held=held)
+            except OSError as error:
+                raise BrokerAway(
+                    f"no gateway at {self._address.host}:{self._address.port}: {error}",
+                    hint="it is tried again",
+                ) from None
+        return self._link
+
+    def _away(self, link: Link, error: OSError) -> BrokerAway:
+        link.close()
+        if self._link is link:
+            self._link = None
+        return BrokerAway(f"the gateway is gone: {error}", hint="it is tried again")
