@@ -13,19 +13,24 @@ __all__ = [
     "KneePoint",
     "LatencyHistogram",
     "LoadResult",
+    "Profile",
     "Target",
     "find_knee",
+    "parse_profile",
     "run_burst",
     "run_closed",
     "run_open",
+    "run_profile",
 ]
 
 __getattr__ = export(
     __name__,
     {
-        "results": ["BurstResult", "LatencyHistogram", "LoadResult"],
+        "latency": ["LatencyHistogram"],
+        "profile": ["Profile", "parse_profile"],
+        "results": ["BurstResult", "LoadResult"],
         "knee": ["Knee", "KneePoint", "find_knee"],
         "target": ["Target"],
-        "driver": ["run_burst", "run_closed", "run_open"],
+        "driver": ["run_burst", "run_closed", "run_open", "run_profile"],
     },
 )

@@ -1,37 +1,27 @@
-"""Start locust in a process of its own, hand it a plan, read its result.
-
-`import locust` monkey-patches sockets, threads and time of the process that does it, so it never happens
-in ours. Plan and result cross as JSON and raw bytes.
-"""
+"""Three ways to load a service: users who wait, a schedule that does not, a burst that is followed."""
 
 from __future__ import annotations
 
-import json
-import sys
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections import Counter
+from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
-from scalelab.core.errors import ConfigError, RunFailed
-from scalelab.core.lazy import need_installed
-from scalelab.core.processes import run
-from scalelab.core.units import GIB
-from scalelab.loadtest.arrivals import check_positive, schedule
-from scalelab.loadtest.results import BurstResult, LatencyHistogram, LoadResult
+from scalelab.core.errors import ConfigError
+from scalelab.core.machine import usable_cores
+from scalelab.loadtest.arrivals import check_positive
+from scalelab.loadtest.generator import During, Progress, generate, merge
+from scalelab.loadtest.latency import LatencyHistogram, add
+from scalelab.loadtest.profile import Part, Profile, parse_profile
+from scalelab.loadtest.results import Block, BurstResult, LoadResult
 from scalelab.loadtest.target import Target
 
 CONNECTIONS = 256
 """at most this many requests on the wire at once; the rest waits in the generator, and the wait counts"""
 FOLLOWERS = 32
 FOLLOW_WAIT_S = 2.0
-_STARTUP_S = 60.0
-_MEMORY_BYTES = 2 * GIB
-
-Progress = Callable[[float], None]
-"""called ten times a second with the share of the run that is done, 0 to 1"""
+BLOCKS = 10
+"""each part of a window is cut into so many, for intervals; of many parts, into fewer"""
+MOST_BLOCKS = 400
 
 
 def run_closed(
@@ -41,6 +31,7 @@ def run_closed(
     warmup_s: float = 1.0,
     *,
     timeout_s: float = 10.0,
+    processes: int = 1,
     on_progress: Progress | None = None,
 ) -> LoadResult:
     """Let `users` users send one request after another, and measure.
@@ -49,16 +40,19 @@ def run_closed(
     load backs off exactly when the service slows down. Good for throughput; its latencies hide stalls.
 
     Raises:
-        ConfigError: a number of users or duration that is not positive.
+        ConfigError: a number of users, processes or a duration that is not positive.
         RunFailed: nothing listens at the target, or the generator itself failed.
     """
     if not isinstance(users, int) or users < 1:
         raise ConfigError(f"a closed loop of {users!r} users sends nothing", hint="give at least one user")
     _check_times(duration_s, warmup_s, timeout_s)
-    spec = {"warmup_s": warmup_s, "duration_s": duration_s, "timeout_s": timeout_s, "users": users}
-    spec["connections"] = users
-    raw = _drive("ClosedUser", target, spec, on_progress=on_progress)
-    return _load_result(raw, spec, mode="closed", users=users, rate_per_s=None)
+    if isinstance(processes, int) and processes > users:
+        raise ConfigError(f"{processes} processes for {users} users", hint="give at most one for each user")
+    dealt = [len(range(part, users, processes)) for part in range(processes)] if processes else []
+    window = Profile((Part(1.0, duration_s),))
+    spec = {"edges_s": _cut(window, warmup_s), "timeout_s": timeout_s, "users": dealt}
+    raw = merge(generate("ClosedUser", target, spec, processes=processes, on_progress=on_progress))
+    return _load_result(raw, window, warmup_s, mode="closed", users=users, processes=processes)
 
 
 def run_open(
@@ -70,6 +64,7 @@ def run_open(
     arrivals: str = "poisson",
     timeout_s: float = 10.0,
     connections: int = CONNECTIONS,
+    processes: int | None = 1,
     seed: int = 0,
     on_progress: Progress | None = None,
 ) -> LoadResult:
@@ -78,18 +73,66 @@ def run_open(
     A request without an answer `timeout_s` after its intended send counts as infinitely late.
 
     Args:
-        arrivals: ``poisson`` (many independent users) or ``constant``.
+        arrivals: ``poisson`` (many independent users) or ``constant``; `run_profile` takes other shapes.
+        processes: generators that share the schedule; None: one, and again with twice as many, up to one
+            per core, as long as the generator was the bottleneck.
 
     Raises:
         ConfigError: a rate or duration that is not positive, or an unknown kind of arrivals.
         RunFailed: nothing listens at the target, or the generator itself failed.
     """
-    _check_times(duration_s, warmup_s, timeout_s)
-    times_s = schedule(arrivals, rate_per_s, warmup_s + duration_s, seed=seed)
-    spec = {"warmup_s": warmup_s, "duration_s": duration_s, "timeout_s": timeout_s}
-    spec["connections"] = _check_connections(connections)
-    raw = _drive("OpenUser", target, spec, arrivals_s=times_s, on_progress=on_progress)
-    return _load_result(raw, spec, mode="open", users=None, rate_per_s=rate_per_s)
+    check_positive("a rate", rate_per_s, "requests per second")
+    check_positive("a duration", duration_s, "seconds")
+    return run_profile(
+        target,
+        parse_profile(arrivals, rate_per_s=rate_per_s, duration_s=duration_s),
+        warmup_s,
+        timeout_s=timeout_s,
+        connections=connections,
+        processes=processes,
+        seed=seed,
+        on_progress=on_progress,
+    )
+
+
+def run_profile(
+    target: Target,
+    profile: Profile,
+    warmup_s: float = 1.0,
+    *,
+    timeout_s: float = 10.0,
+    connections: int = CONNECTIONS,
+    processes: int | None = 1,
+    seed: int = 0,
+    on_progress: Progress | None = None,
+) -> LoadResult:
+    """Send a load of any shape, part after part (see `run_open`); the first rate holds in the warm-up too.
+
+    The result has each part on its own beside the sum of them: ``result.parts``.
+    """
+    _check_times(profile.duration_s, warmup_s, timeout_s)
+    times_s = profile.times(warmup_s=warmup_s, seed=seed)
+    if not (times_s >= warmup_s).any():
+        raise ConfigError(
+            f"{profile.rate_per_s:g}/s for {profile.duration_s:g} s is no request at all",
+            hint=f"run for {10 / profile.rate_per_s:,.0f} s or more, or give a higher rate"
+            if profile.rate_per_s
+            else "give at least one rate above 0",
+        )
+    spec = {
+        "edges_s": _cut(profile, warmup_s),
+        "timeout_s": timeout_s,
+        "connections": _check_connections(connections),
+    }
+    count = 1 if processes is None else processes
+    while True:
+        parts = generate(
+            "OpenUser", target, spec, arrivals_s=times_s, processes=count, on_progress=on_progress
+        )
+        result = _load_result(merge(parts), profile, warmup_s, mode="open", users=None, processes=count)
+        if processes is not None or not result.generator_is_bottleneck or 2 * count > usable_cores():
+            return result
+        count *= 2
 
 
 def run_burst(
@@ -101,7 +144,7 @@ def run_burst(
     *,
     arrivals: str = "poisson",
     connections: int = CONNECTIONS,
-    during: tuple[float, Callable[[], None]] | None = None,
+    during: During | None = None,
     seed: int = 0,
     on_progress: Progress | None = None,
 ) -> BurstResult:
@@ -119,23 +162,24 @@ def run_burst(
         ConfigError: a rate, duration or timeout that is not positive.
         RunFailed: nothing listens at the target, or the generator itself failed.
     """
+    check_positive("a rate", rate_per_s, "requests per second")
     _check_times(duration_s, 0.0, accept_timeout_s)
     check_positive("a collect timeout", collect_timeout_s, "seconds")
     if during is not None and not 0 <= during[0] <= duration_s:
         raise ConfigError(
             f"{during[0]} s is not within the burst of {duration_s} s", hint="call it between 0 and the end"
         )
-    times_s = schedule(arrivals, rate_per_s, duration_s, seed=seed)
+    profile = parse_profile(arrivals, rate_per_s=rate_per_s, duration_s=duration_s)
+    times_s = profile.times(seed=seed)
     spec = {
-        "warmup_s": 0.0,
-        "duration_s": duration_s,
+        "edges_s": profile.edges_s(),
         "timeout_s": accept_timeout_s,
         "connections": _check_connections(connections),
         "collect_timeout_s": collect_timeout_s,
         "followers": FOLLOWERS,
         "follow_wait_s": FOLLOW_WAIT_S,
     }
-    raw = _drive("BurstUser", target, spec, arrivals_s=times_s, during=during, on_progress=on_progress)
+    (raw,) = generate("BurstUser", target, spec, arrivals_s=times_s, during=during, on_progress=on_progress)
     lost = raw["accepted"] - raw["answered"] - raw["answered_with_error"]
     return BurstResult(
         offered_rate_per_s=rate_per_s,
@@ -155,118 +199,74 @@ def run_burst(
     )
 
 
-def _drive(
-    user_class: str,
-    target: Target,
-    spec: dict[str, Any],
-    *,
-    arrivals_s: np.ndarray | None = None,
-    during: tuple[float, Callable[[], None]] | None = None,
-    on_progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Run one plan to its end and return what the generator wrote."""
-    need_installed(["locust", "hdrh"], extra="load")
-    target.check_listening()
-    length_s = spec["warmup_s"] + spec["duration_s"]
-    limit_s = length_s + spec["timeout_s"] + spec.get("collect_timeout_s", 0.0) * 2 + _STARTUP_S
-    with tempfile.TemporaryDirectory(prefix="scalelab-load-") as name:
-        folder = Path(name)
-        _write_plan(folder, target, spec, arrivals_s)
-        watch = _Watch(folder / "started", length_s, during, on_progress)
-        locustfile = Path(__file__).with_name("locustfile.py")
-        users = str(spec.get("users", 1))
-        command = [sys.executable, "-m", "locust", "-f", str(locustfile), user_class, "--headless"]
-        command += ["-u", users, "-r", users, "--only-summary", "-L", "WARNING", "--stop-timeout", "0"]
-        done = run(
-            command,
-            timeout_s=limit_s,
-            memory_bytes=_MEMORY_BYTES,
-            # locust reads settings from the folder it runs in: an empty one has none
-            cwd=folder,
-            env={
-                "SCALELAB_LOAD_SPEC": str(folder / "spec.json"),
-                "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-            },
-            on_poll=watch.poll,
-        )
-        result = folder / "result.json"
-        if not result.exists():
-            raise RunFailed(
-                f"the load generator ended with {done.returncode} and no result; its last output:\n"
-                f"{done.output[-2000:]}",
-                hint="a greenlet died if there is a traceback above; else try a lower rate",
-            )
-        raw: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-        return raw
+def _cut(profile: Profile, warmup_s: float) -> list[float]:
+    """Return the edges of the blocks: every part of the profile in equal pieces."""
+    pieces = _pieces(profile)
+    edges = profile.edges_s(warmup_s)
+    found = [
+        start_s + (end_s - start_s) * piece / pieces
+        for start_s, end_s in pairwise(edges)
+        for piece in range(pieces)
+    ]
+    return [*found, edges[-1]]
 
 
-class _Watch:
-    """Looks at the run ten times a second: progress, and the callback in its middle."""
-
-    def __init__(
-        self,
-        started: Path,
-        length_s: float,
-        during: tuple[float, Callable[[], None]] | None,
-        on_progress: Progress | None,
-    ):
-        self.started, self.length_s, self.during, self.on_progress = started, length_s, during, on_progress
-        self.zero_s: float | None = None
-
-    def poll(self) -> None:
-        import time
-
-        if self.zero_s is None:
-            if not self.started.exists():
-                return
-            self.zero_s = float(self.started.read_text(encoding="utf-8"))
-        elapsed_s = time.time() - self.zero_s
-        if self.during is not None and elapsed_s >= self.during[0]:
-            callback, self.during = self.during[1], None
-            callback()
-        if self.on_progress is not None:
-            self.on_progress(min(1.0, elapsed_s / self.length_s))
-
-
-def _write_plan(folder: Path, target: Target, spec: dict[str, Any], arrivals_s: np.ndarray | None) -> None:
-    plan = {
-        "users": None,
-        **spec,
-        "url": target.url,
-        "path": target.path,
-        "method": target.method,
-        "headers": dict(target.headers),
-        "ok_statuses": list(target.ok_statuses),
-        "body_lengths": [len(body) for body in target.bodies],
-    }
-    (folder / "spec.json").write_text(json.dumps(plan), encoding="utf-8")
-    (folder / "bodies.bin").write_bytes(b"".join(target.bodies))
-    if arrivals_s is not None:
-        (folder / "arrivals.f64").write_bytes(np.asarray(arrivals_s, dtype=np.float64).tobytes())
+def _pieces(profile: Profile) -> int:
+    return max(1, min(BLOCKS, MOST_BLOCKS // len(profile.parts)))
 
 
 def _load_result(
-    raw: dict[str, Any], spec: dict[str, Any], *, mode: str, users: int | None, rate_per_s: float | None
+    raw: dict[str, Any],
+    profile: Profile,
+    warmup_s: float,
+    *,
+    mode: str,
+    users: int | None,
+    processes: int,
 ) -> LoadResult:
+    pieces = _pieces(profile)
+    blocks = tuple(
+        _block(block, number // pieces, profile.parts[number // pieces], pieces, is_open=users is None)
+        for number, block in enumerate(raw["blocks"])
+    )
+    outcomes: Counter[str] = Counter()
+    for block in raw["blocks"]:
+        outcomes.update(block["outcomes"])
+    sent = sum(outcomes.values())
+    ok, rejected = outcomes.pop("ok", 0), outcomes.pop("HTTP 429", 0)
     return LoadResult(
         mode=mode,
-        offered_rate_per_s=rate_per_s,
+        offered_rate_per_s=profile.rate_per_s if users is None else None,
         users=users,
-        warmup_s=spec["warmup_s"],
-        duration_s=spec["duration_s"],
+        warmup_s=warmup_s,
+        duration_s=profile.duration_s,
         started_at_s=raw["started_at"],
-        sent=raw["sent"],
-        ok=raw["ok"],
-        rejected=raw["rejected"],
-        errors=raw["errors"],
-        unanswered=raw["unanswered"],
-        throughput_per_s=raw["answered_in_window"] / spec["duration_s"],
-        latency=_histogram(raw["latency_us"], unanswered=raw["unanswered"]),
+        sent=sent,
+        ok=ok,
+        rejected=rejected,
+        errors=dict(outcomes),
+        unanswered=sum(block.latency.unanswered for block in blocks),
+        throughput_per_s=raw["answered_in_window"] / profile.duration_s,
+        latency=add(block.latency for block in blocks),
         lag=_histogram(raw["lag_us"]),
         generator_cpu_share=raw["generator_cpu_share"],
         peak_in_flight=raw["peak_in_flight"],
         mean_in_flight=raw["mean_in_flight"],
+        generator_busy_share=raw["generator_busy_share"],
+        processes=processes,
+        blocks=blocks,
     )
+
+
+def _block(raw: dict[str, Any], number: int, part: Part, pieces: int, *, is_open: bool) -> Block:
+    outcomes = raw["outcomes"]
+    unanswered = sum(
+        count for kind, count in outcomes.items() if kind != "ok" and not kind.startswith("HTTP ")
+    )
+    sent, ok = sum(outcomes.values()), outcomes.get("ok", 0)
+    seconds = part.seconds / pieces
+    rate_per_s = part.rate_per_s if is_open else sent / seconds
+    return Block(number, rate_per_s, seconds, sent, ok, _histogram(raw["latency_us"], unanswered=unanswered))
 
 
 def _histogram(buckets_us: list[list[int]], *, unanswered: int = 0) -> LatencyHistogram:

@@ -1,8 +1,8 @@
-"""The load generator: run by locust, headless, in a process of its own (`driver` starts it).
+"""The load generator: run by locust in a process of its own (`generator` starts it, one or several).
 
-``SCALELAB_LOAD_SPEC`` names a JSON file that says what to send; the result is written as JSON beside it.
+``SCALELAB_LOAD_SPEC`` names a JSON file that says what to send; each process writes its result beside it.
 locust has no open loop of its own (``constant_throughput`` drops what it missed): here a single user holds
-the schedule and starts one greenlet per arrival, on time, whatever became of the earlier ones.
+the schedule and hands each arrival, on time, to a sender that is free, whatever became of the earlier ones.
 """
 
 from __future__ import annotations
@@ -17,22 +17,24 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
-from gevent.pool import Group
-from gevent.queue import Empty, Queue
-from geventhttpclient.client import HTTPClientPool
-from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
-from geventhttpclient.url import URL
-from locust import FastHttpUser, events, task
+from gevent.event import Event
+from gevent.queue import Empty, Queue, SimpleQueue
+from locust import User, events, task
+from locust.exception import StopUser
 
-from scalelab.loadtest.recorder import OK, TIMEOUT, Recorder, buckets, new_histogram, record
+from scalelab.loadtest.latency import UNSENT
+from scalelab.loadtest.recorder import OK, Recorder, buckets
+from scalelab.loadtest.wire import Answer, Connection, Wire, describe
 
 SPEC_PATH = Path(os.environ["SCALELAB_LOAD_SPEC"])
+PART = int(os.environ.get("SCALELAB_LOAD_PART", "0"))
 SPEC: dict[str, Any] = json.loads(SPEC_PATH.read_text(encoding="utf-8"))
-RECORDER = Recorder(SPEC["warmup_s"], SPEC["duration_s"])
-END_S: float = SPEC["warmup_s"] + SPEC["duration_s"]
+RECORDER = Recorder(SPEC["edges_s"])
+START_S, END_S = RECORDER.start_s, RECORDER.end_s
 TIMEOUT_S: float = SPEC["timeout_s"]
-CPU_SAMPLE_S = 0.05
-DONE, FAILED_STATUSES = "done", ("failed", "expired", "dead")
+MEETING_S = 40.0
+"""so long a process waits for the others to be ready"""
+DONE, FAILED_STATUSES = "done", ("failed", "expired", "dead", "cancelled")
 
 
 def read_bodies() -> list[bytes]:
@@ -45,99 +47,110 @@ def read_bodies() -> list[bytes]:
 
 
 def read_arrivals() -> array[float]:
-    """Read the schedule [s from the start]."""
+    """Read this process's part of the schedule [s from the start]: every n-th arrival."""
     times = array("d")
     times.frombytes((SPEC_PATH.parent / "arrivals.f64").read_bytes())
-    return times
+    return times[PART :: SPEC["processes"]]
 
 
-class Caller(FastHttpUser):
-    """A user that sends through a shared pool of connections.
+WIRE = Wire(SPEC["url"], SPEC["headers"], verify_tls=SPEC["verify_tls"])
+REQUESTS = [WIRE.request(SPEC["method"], SPEC["path"], body) for body in read_bodies()]
+OK_STATUSES = frozenset(SPEC["ok_statuses"])
 
-    It calls the HTTP client *under* FastHttpUser's session: cookies, redirects and per-request statistics
-    would cost the generator a third of its rate, and each request reports itself once, from its intended
-    send time, as an event of its own type.
-    """
+
+class Caller(User):
+    """A user whose requests are bytes beforehand, and who books each from its intended send time."""
 
     abstract = True
     host = SPEC["url"]
-    client_pool = HTTPClientPool(
-        concurrency=SPEC["connections"],
-        network_timeout=TIMEOUT_S,
-        connection_timeout=TIMEOUT_S,
-        insecure=True,
-    )
-    bodies = read_bodies()
-    http = client_pool.get_client(URL(SPEC["url"]))
-    # It would send a GET again, as often as the pool is large plus one, when the connection breaks. A load
-    # test counts what broke instead; the attribute is read for this alone.
-    http._connection_pool.size = -1
 
-    def exchange(self, number: int, deadline_s: float) -> tuple[str, Any]:
-        """Send request `number`; return its outcome and the response (None without one)."""
-        body = self.bodies[number % len(self.bodies)]
-        return self.call(SPEC["method"], SPEC["path"], body, SPEC["headers"], deadline_s)
+    def exchange(self, connection: Connection, number: int, deadline_s: float) -> tuple[str, Answer | None]:
+        """Send request `number`; return its outcome and the answer (None without one)."""
+        return self.call(connection, REQUESTS[number % len(REQUESTS)], SPEC["method"], deadline_s)
 
     def call(
-        self, method: str, path: str, body: bytes, headers: dict[str, str], deadline_s: float
-    ) -> tuple[str, Any]:
-        """Do one HTTP exchange before `deadline_s`; waiting for a free connection counts."""
+        self, connection: Connection, request: bytes, method: str, deadline_s: float
+    ) -> tuple[str, Answer | None]:
+        """Do one HTTP exchange before `deadline_s`."""
         left_s = deadline_s - RECORDER.now()
-        if left_s <= 0:
-            return TIMEOUT, None
         try:
-            with gevent.Timeout(left_s):
-                response = self.http.request(method, path, body, headers)
-                response.content = response.read()
-        except (gevent.Timeout, TimeoutError):
-            return TIMEOUT, None
-        except ConnectionRefusedError:
-            return "connection refused", None
-        except (HTTPConnectionClosed, ConnectionError):
-            return "connection closed", None
-        except HTTPParseError:
-            return "malformed answer", None
-        except OSError as error:
-            return f"connection failed ({error.strerror or type(error).__name__})", None
+            answer = connection.exchange(request, method, max(0.0, left_s))
         except Exception as error:  # whatever it is: a request that is sent must be counted
-            return f"client error ({type(error).__name__})", None
-        status = response.status_code
-        return (OK if status in SPEC["ok_statuses"] else f"HTTP {status}"), response
+            return describe(error), None
+        status = answer.get_code()
+        return (OK if status in OK_STATUSES else f"HTTP {status}"), answer
 
-    def request_and_record(self, intended_s: float, number: int, kind: str) -> None:
+    def request_and_record(self, connection: Connection, intended_s: float, number: int, kind: str) -> None:
         """Send one request, and book it from its intended send time."""
-        outcome, _ = self.exchange(number, intended_s + TIMEOUT_S)
+        outcome, _ = self.exchange(connection, number, intended_s + TIMEOUT_S)
         latency_s = RECORDER.end(intended_s, outcome)
-        report_to_locust(self, kind, latency_s, outcome)
+        if SPEC["web"]:  # without its page nobody reads locust's statistics, and each costs 20 µs
+            report_to_locust(self, kind, latency_s, outcome)
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Write the result, whole or not at all, and end locust."""
-        partial = SPEC_PATH.parent / "result.partial"
-        partial.write_text(json.dumps(result), encoding="utf-8")
-        partial.replace(SPEC_PATH.parent / "result.json")
+        """Write the result, whole or not at all, and end locust; with its web page open, only this user."""
+        write(f"result.{PART}", json.dumps(result))
+        if SPEC["web"]:
+            gevent.spawn(self.environment.runner.stop)
+            raise StopUser
         gevent.spawn(self.environment.runner.quit)  # not from here: it waits for this very user to end
 
     def announce_start(self) -> None:
-        """Set the zero of the schedule, and let the parent know."""
+        """Meet the other processes, set the common zero of the schedule, and let the parent know."""
         gc.collect()
         gc.freeze()  # or the collector walks all of locust, 15 ms and more at a time, while sends are due
-        RECORDER.restart()
+        RECORDER.restart(meet(SPEC["processes"]))
         gevent.spawn(watch_generator)
-        started = SPEC_PATH.parent / "started.partial"
-        started.write_text(repr(RECORDER.started_at), encoding="utf-8")
-        started.replace(SPEC_PATH.parent / "started")
+        write(f"started.{PART}", repr(RECORDER.started_at))
+        gevent.sleep(max(0.0, -RECORDER.now()))
 
     def send_on_schedule(self, send: Any) -> None:
-        """Run ``send(intended_s, number)`` in its own greenlet at each arrival; wait for the last one."""
-        sending = Group()
+        """Have ``send(connection, intended_s, number)`` called at each arrival; wait for the last one."""
+        senders = Senders(send, SPEC["connections"])
         for number, intended_s in enumerate(read_arrivals()):
             wait_s = intended_s - RECORDER.now()
             if wait_s > 0:
                 gevent.sleep(wait_s)
-            sending.spawn(send, intended_s, number)
-            if number % 64 == 63:
+            elif number % 64 == 63:
                 gevent.sleep(0)  # a generator that is behind must still let its greenlets run
-        sending.join()
+            lag_s = RECORDER.now() - intended_s
+            RECORDER.begin(intended_s, lag_s=lag_s)
+            if lag_s < TIMEOUT_S:
+                senders.put(intended_s, number)
+            else:
+                RECORDER.end(intended_s, UNSENT)
+        senders.join()
+
+
+class Senders:
+    """Greenlets with a connection each, made as they are needed, `limit` at most: then arrivals queue."""
+
+    def __init__(self, send: Any, limit: int):
+        self.send, self.limit = send, limit
+        self.due: SimpleQueue[tuple[float, int] | None] = SimpleQueue()
+        self.greenlets: list[Any] = []
+        self.busy = 0
+
+    def put(self, intended_s: float, number: int) -> None:
+        """Hand one arrival to a sender."""
+        self.due.put((intended_s, number))
+        if self.busy + self.due.qsize() > len(self.greenlets) < self.limit:
+            self.greenlets.append(gevent.spawn(self.run))
+
+    def run(self) -> None:
+        """Send what is due until the end is."""
+        connection = Connection(WIRE)
+        while (job := self.due.get()) is not None:
+            self.busy += 1
+            self.send(connection, *job)
+            self.busy -= 1
+        connection.close()
+
+    def join(self) -> None:
+        """Wait until everything was sent and answered."""
+        for _ in self.greenlets:
+            self.due.put(None)
+        gevent.joinall(self.greenlets, raise_error=True)
 
 
 class OpenUser(Caller):
@@ -152,30 +165,34 @@ class OpenUser(Caller):
         self.send_on_schedule(self.send)
         self.finish(RECORDER.report())
 
-    def send(self, intended_s: float, number: int) -> None:
+    def send(self, connection: Connection, intended_s: float, number: int) -> None:
         """Send one arrival."""
-        RECORDER.begin(intended_s, lag_s=RECORDER.now() - intended_s)
-        self.request_and_record(intended_s, number, "open")
+        self.request_and_record(connection, intended_s, number, "open")
 
 
 class ClosedUser(Caller):
     """Closed loop: each user sends its next request when the last one was answered."""
 
-    fixed_count = SPEC["users"] or 1
+    fixed_count = (SPEC["users"] or [1])[PART]
+    begun: Any = None
     count = 0
     finished = 0
 
     @task
     def send_in_turn(self) -> None:
         """Send until the window closes; the last user to finish writes the result."""
-        if ClosedUser.count == 0 and RECORDER.in_flight == 0:
+        if ClosedUser.begun is None:
+            ClosedUser.begun = Event()
             self.announce_start()
+            ClosedUser.begun.set()
+        ClosedUser.begun.wait()
+        connection = Connection(WIRE)
         while (now_s := RECORDER.now()) < END_S:
             ClosedUser.count += 1
             RECORDER.begin(now_s)
-            self.request_and_record(now_s, ClosedUser.count, "closed")
+            self.request_and_record(connection, now_s, ClosedUser.count, "closed")
         ClosedUser.finished += 1
-        if ClosedUser.finished == SPEC["users"]:
+        if ClosedUser.finished == self.fixed_count:
             self.finish(RECORDER.report())
         gevent.sleep(TIMEOUT_S + END_S)  # until locust ends
 
@@ -190,7 +207,7 @@ class BurstUser(Caller):
         """Send the burst, collect what was promised, write the result."""
         self.accepted, self.refused, self.answered, self.answered_with_error = 0, 0, 0, 0
         self.failures: dict[str, int] = {}
-        self.answers, self.acceptances = new_histogram(), new_histogram()
+        self.answers_us, self.acceptances_us = array("q"), array("q")
         self.promised: Queue[tuple[float, str]] = Queue()
         self.collect_until_s = END_S + SPEC["collect_timeout_s"]
         self.is_sending = True
@@ -199,33 +216,32 @@ class BurstUser(Caller):
         followers = [gevent.spawn(self.follow) for _ in range(SPEC["followers"])]
         self.send_on_schedule(self.send)
         self.is_sending = False
-        gevent.joinall(followers)
+        gevent.joinall(followers, raise_error=True)
         names = ("accepted", "refused", "failures", "answered", "answered_with_error")
         self.finish(
             {
                 **{name: getattr(self, name) for name in names},
                 "started_at": RECORDER.started_at,
                 "offered": len(read_arrivals()),
-                "answer_us": buckets(self.answers),
-                "accept_us": buckets(self.acceptances),
+                "answer_us": buckets(self.answers_us),
+                "accept_us": buckets(self.acceptances_us),
                 "generator_cpu_share": RECORDER.cpu_share,
             }
         )
 
-    def send(self, intended_s: float, number: int) -> None:
+    def send(self, connection: Connection, intended_s: float, number: int) -> None:
         """Send one request of the burst and sort it by what the service said."""
-        outcome, response = self.exchange(number, intended_s + TIMEOUT_S)
-        latency_s = RECORDER.now() - intended_s
-        report_to_locust(self, "burst", latency_s, outcome)
-        status = response.status_code if response is not None else 0
+        outcome, answer = self.exchange(connection, number, intended_s + TIMEOUT_S)
+        latency_us = round(1e6 * RECORDER.end(intended_s, outcome))
+        status = answer.get_code() if answer is not None else 0
         if status == 200:
             self.accepted += 1
             self.answered += 1
-            record(self.acceptances, latency_s)
-            record(self.answers, latency_s)
-        elif status == 202 and (location := find_location(response)):
+            self.acceptances_us.append(latency_us)
+            self.answers_us.append(latency_us)
+        elif status == 202 and (location := find_location(answer)):
             self.accepted += 1
-            record(self.acceptances, latency_s)
+            self.acceptances_us.append(latency_us)
             self.promised.put((intended_s, location))
         elif status in (429, 503):
             self.refused += 1
@@ -235,6 +251,7 @@ class BurstUser(Caller):
 
     def follow(self) -> None:
         """Ask for the oldest promise; put it back while it is not done. After the end, ask once more."""
+        connection = Connection(WIRE)
         while True:
             try:
                 intended_s, location = self.promised.get(timeout=0.05)
@@ -245,11 +262,12 @@ class BurstUser(Caller):
             left_s = self.collect_until_s - RECORDER.now()
             wait_s = max(0.0, min(SPEC["follow_wait_s"], left_s))
             path = f"{location}{'&' if '?' in location else '?'}wait_s={wait_s:.3f}"
-            outcome, response = self.call("GET", path, b"", {}, RECORDER.now() + wait_s + TIMEOUT_S)
-            status = read_status(response)
+            request = WIRE.request("GET", path)
+            outcome, answer = self.call(connection, request, "GET", RECORDER.now() + wait_s + TIMEOUT_S)
+            status = read_status(answer)
             if status == DONE:
                 self.answered += 1
-                record(self.answers, RECORDER.now() - intended_s)
+                self.answers_us.append(round(1e6 * (RECORDER.now() - intended_s)))
             elif status in FAILED_STATUSES:
                 self.answered_with_error += 1
             elif left_s > 0:
@@ -258,23 +276,23 @@ class BurstUser(Caller):
                     gevent.sleep(0.1)  # the service is in trouble: do not hammer it
 
 
-def find_location(response: Any) -> str:
+def find_location(answer: Any) -> str:
     """Return path and query of the Location header, or an empty string."""
-    parts = urlsplit(response.get("Location") or "")
+    parts = urlsplit(answer.get("Location") or "")
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
-def read_status(response: Any) -> str:
+def read_status(answer: Any) -> str:
     """Return the ``status`` of a task's JSON, whatever the HTTP status; a 200 without one is an answer."""
     try:
-        status = json.loads(response.content).get("status")
-    except (ValueError, AttributeError):  # no JSON, no object, or no response at all
+        status = json.loads(answer.body).get("status")
+    except (ValueError, AttributeError):  # no JSON, no object, or no answer at all
         status = None
-    return str(status) if status else DONE if response is not None and response.status_code == 200 else ""
+    return str(status) if status else DONE if answer is not None and answer.get_code() == 200 else ""
 
 
 def report_to_locust(user: Caller, kind: str, latency_s: float, outcome: str) -> None:
-    """Fire locust's request event under a type of its own, apart from any plain rows."""
+    """Fire locust's request event, for its page: under a type of its own, apart from any plain rows."""
     user.environment.events.request.fire(
         request_type=kind,
         name=SPEC["path"],
@@ -285,13 +303,57 @@ def report_to_locust(user: Caller, kind: str, latency_s: float, outcome: str) ->
     )
 
 
+def write(name: str, text: str) -> None:
+    """Write a file beside the spec, whole or not at all."""
+    partial = SPEC_PATH.parent / f"{name}.partial"
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(SPEC_PATH.parent / name)
+
+
+def meet(processes: int) -> float:
+    """Wait until all processes are ready; return the common start, the latest's moment [epoch seconds].
+
+    Raises:
+        TimeoutError: one of them never came.
+    """
+    write(f"ready.{PART}", repr(time.time()))
+    files = [SPEC_PATH.parent / f"ready.{part}" for part in range(processes)]
+    until_s = time.monotonic() + MEETING_S
+    while not all(file.exists() for file in files):
+        if time.monotonic() > until_s:
+            raise TimeoutError(f"of {processes} generators, some were not ready in {MEETING_S:g} s")
+        gevent.sleep(0.01)
+    # some room, for those who see the last file a moment later
+    return max(float(file.read_text(encoding="utf-8")) for file in files) + 0.05 * (processes > 1)
+
+
 def watch_generator() -> None:
-    """Measure the share of a core that this process uses in the window."""
-    gevent.sleep(max(0.0, SPEC["warmup_s"] - RECORDER.now()))
+    """Measure in the window the share of a core this process used, and the share of time it had work.
+
+    The second holds on a shared machine too, where a process that wants a whole core gets half of one.
+    """
+    loop = gevent.get_hub().loop
+    blocked = {"since_s": 0.0, "sum_s": 0.0}
+
+    def block() -> None:
+        blocked["since_s"] = time.perf_counter()
+
+    def unblock() -> None:
+        if blocked["since_s"]:
+            blocked["sum_s"] += time.perf_counter() - blocked["since_s"]
+
+    gevent.sleep(max(0.0, START_S - RECORDER.now()))
+    before, after = loop.prepare(), loop.check()
+    before.start(block)
+    after.start(unblock)
     cpu_s, wall_s = time.process_time(), RECORDER.now()
     while RECORDER.now() < END_S:
-        gevent.sleep(CPU_SAMPLE_S)
-        RECORDER.cpu_share = (time.process_time() - cpu_s) / (RECORDER.now() - wall_s)
+        gevent.sleep(min(0.05, max(0.0, END_S - RECORDER.now())))
+        passed_s = max(1e-9, RECORDER.now() - wall_s)
+        RECORDER.cpu_share = (time.process_time() - cpu_s) / passed_s
+        RECORDER.busy_share = 1 - min(passed_s, blocked["sum_s"]) / passed_s
+    before.stop()
+    after.stop()
 
 
 @events.quitting.add_listener

@@ -5,71 +5,38 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-from scalelab.core.errors import ConfigError
 from scalelab.core.records import Metric, metric
-from scalelab.core.stats import smallest_n
+from scalelab.core.stats import Estimate, Verdict
+from scalelab.loadtest.latency import UNSENT, LatencyHistogram, add
 
-SATURATED_CPU_SHARE = 0.9
-"""a single-threaded generator above this share of a core is itself the queue"""
+SATURATED_SHARE = 0.9
+"""a single-threaded generator that has work for more of the time is itself the queue"""
 LATE_S = 0.005
 """sends later than this are worth a look"""
+LITTLE = (0.8, 1.25)
+"""how far a steady run may be from Little's law"""
 
 
 @dataclass(frozen=True)
-class LatencyHistogram:
-    """Latencies in buckets exact to three digits; requests that were never answered count as infinite."""
+class Block:
+    """A piece of the measured window: what was meant to be sent in it."""
 
-    buckets: tuple[tuple[float, int], ...]
-    """``(highest latency of the bucket [s], count)``, ascending"""
-    unanswered: int = 0
-
-    @property
-    def n(self) -> int:
-        """Number of requests, unanswered ones included."""
-        return sum(count for _, count in self.buckets) + self.unanswered
-
-    @property
-    def mean_s(self) -> float:
-        """Mean over the *answered* requests [s]; nan if there are none."""
-        answered = self.n - self.unanswered
-        return sum(value * count for value, count in self.buckets) / answered if answered else math.nan
-
-    def percentile(self, percent: float) -> float:
-        """Return the latency that `percent` per cent of the requests do not exceed [s]; may be ``inf``.
-
-        Raises:
-            ConfigError: too few requests (p95 needs 20, p99 needs 100).
-        """
-        if self.n < smallest_n(percent):
-            raise ConfigError(
-                f"p{percent:g} of {self.n} requests would be the luck of one of them",
-                hint=f"run longer or faster, for at least {smallest_n(percent)} requests",
-            )
-        rank = math.ceil(percent / 100 * self.n)
-        seen = 0
-        for value, count in self.buckets:
-            seen += count
-            if seen >= rank:
-                return value
-        return math.inf
-
-    def percentile_or_none(self, percent: float) -> float | None:
-        """Return the percentile, or None where there are too few requests for it."""
-        return self.percentile(percent) if self.n >= smallest_n(percent) else None
+    part: int
+    """which part of the load's profile it belongs to"""
+    rate_per_s: float
+    """offered"""
+    seconds: float
+    sent: int
+    ok: int
+    latency: LatencyHistogram
 
     def to_json(self) -> dict[str, Any]:
-        """Return n and the percentiles as JSON values: null with a reason where there is no number."""
-        return {"n": self.n, **{f"p{p}_s": self._shown(p) for p in (50, 95, 99)}}
-
-    def _shown(self, percent: float) -> float | dict[str, Any]:
-        value = self.percentile_or_none(percent)
-        if value is None:
-            return {"value": None, "why": f"needs {smallest_n(percent)} requests, has {self.n}"}
-        if math.isinf(value):
-            return {"value": None, "why": f"infinite: {self.unanswered} of {self.n} were never answered"}
-        return value
+        """Return the summary as JSON values."""
+        names = ("part", "rate_per_s", "seconds", "sent", "ok")
+        return {**{name: getattr(self, name) for name in names}, "latency": self.latency.to_json()}
 
 
 @dataclass(frozen=True)
@@ -105,6 +72,12 @@ class LoadResult:
     peak_in_flight: int
     mean_in_flight: float
     """time average over the window, from the intended send to the end, for Little's law"""
+    generator_busy_share: float = 0.0
+    """share of the time in which the generator had work: 1 is saturated, on a busy machine too"""
+    processes: int = 1
+    """generators that shared the schedule"""
+    blocks: tuple[Block, ...] = ()
+    """the window in pieces, for intervals and for the parts of a shaped load"""
 
     @property
     def p50_s(self) -> float | None:
@@ -135,12 +108,41 @@ class LoadResult:
     def generator_is_bottleneck(self) -> bool:
         """The numbers say more about the load generator than about the service.
 
-        True if its process filled its core, or if late sending makes up half of the measured p95.
+        True if it had work all the time, if it gave up on sends, or if late sending makes up half of p95.
         """
-        if self.generator_cpu_share > SATURATED_CPU_SHARE:
+        if (
+            max(self.generator_cpu_share, self.generator_busy_share) > SATURATED_SHARE
+            or UNSENT in self.errors
+        ):
             return True
         lag_s, p95_s = self.lag_p95_s, self.p95_s
         return lag_s is not None and p95_s is not None and lag_s > LATE_S and lag_s > 0.5 * p95_s
+
+    @property
+    def parts(self) -> tuple[Block, ...]:
+        """The parts of a shaped load, each added up from its blocks."""
+        return tuple(_join(list(blocks)) for _, blocks in groupby(self.blocks, lambda block: block.part))
+
+    def goodput_per_s(self, within_s: float) -> float:
+        """Return the good answers within `within_s`, from the intended send, per second of the window."""
+        return self.latency.count_within(within_s) / self.duration_s
+
+    def percentile_interval(self, percent: float) -> Estimate | None:
+        """Return the percentile with its 95 % block-bootstrap interval; None under too few requests."""
+        from scalelab.loadtest.intervals import percentile_interval
+
+        return percentile_interval(self, percent)
+
+    def verdict(self, within_s: float, *, percent: float = 95, max_error_share: float = 0.01) -> Verdict:
+        """Judge the objective "the percentile stays under `within_s`, errors under `max_error_share`".
+
+        PASS or FAIL if the whole interval of the percentile says so; INCONCLUSIVE if the interval holds the
+        objective, if there are too few requests, or if it fails while the generator was the bottleneck.
+        """
+        found = self.percentile_interval(percent)
+        if self.error_share > max_error_share or (found is not None and found.low >= within_s):
+            return Verdict.INCONCLUSIVE if self.generator_is_bottleneck else Verdict.FAIL
+        return Verdict.PASS if found is not None and found.high < within_s else Verdict.INCONCLUSIVE
 
     @property
     def littles_law_ratio(self) -> float:
@@ -150,6 +152,12 @@ class LoadResult:
         """
         expected = self.throughput_per_s * self.latency.mean_s
         return self.mean_in_flight / expected if expected else math.nan
+
+    @property
+    def is_steady(self) -> bool:
+        """One rate, enough requests, and Little's law holds: the percentiles are those of a steady state."""
+        low, high = LITTLE
+        return len(self.parts) <= 1 and self.sent >= 100 and low <= self.littles_law_ratio <= high
 
     def warnings(self) -> list[str]:
         """Return what a reader must know before believing the numbers."""
@@ -161,8 +169,15 @@ class LoadResult:
                 else ""
             )
             found.append(
-                f"the load generator is the bottleneck, not the service: it used "
-                f"{100 * self.generator_cpu_share:.0f} % of a core{lag}"
+                f"the load generator is the bottleneck, not the service: it had work "
+                f"{100 * max(self.generator_busy_share, self.generator_cpu_share):.0f} % of the time{lag}; "
+                f"use more processes (it had {self.processes}) or a lower rate"
+            )
+        if self.sent >= 100 and len(self.parts) <= 1 and not self.is_steady:
+            found.append(
+                f"no steady state: {self.mean_in_flight:,.1f} requests were in the system on average, "
+                f"{self.littles_law_ratio:.2f} times rate x latency (Little's law: 1); a queue grew or "
+                "drained, or requests were lost, and longer runs will give other percentiles"
             )
         return found
 
@@ -196,7 +211,11 @@ class LoadResult:
             "throughput_per_s": self.throughput_per_s,
             "latency": self.latency.to_json(),
             "send_lag": self.lag.to_json(),
+            "littles_law_ratio": None if math.isnan(ratio := self.littles_law_ratio) else ratio,
+            "processes": self.processes,
+            "parts": [part.to_json() for part in self.parts],
             "generator_cpu_share": self.generator_cpu_share,
+            "generator_busy_share": self.generator_busy_share,
             "generator_is_bottleneck": self.generator_is_bottleneck,
             "warnings": self.warnings(),
         }
@@ -260,3 +279,14 @@ class BurstResult:
             "answer_latency": self.latency.to_json(),
             "accept_latency": self.accept_latency.to_json(),
         }
+
+
+def _join(blocks: list[Block]) -> Block:
+    return Block(
+        blocks[0].part,
+        blocks[0].rate_per_s,
+        sum(block.seconds for block in blocks),
+        sum(block.sent for block in blocks),
+        sum(block.ok for block in blocks),
+        add(block.latency for block in blocks),
+    )

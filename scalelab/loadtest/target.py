@@ -36,6 +36,8 @@ class Target:
     """default: POST with bodies, GET without"""
     ok_statuses: tuple[int, ...] = (200,)
     """statuses that count as an answer; add 202 to measure how long the *acceptance* takes"""
+    verify_tls: bool = True
+    """refuse a certificate that this machine does not trust"""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", self.url.rstrip("/"))
