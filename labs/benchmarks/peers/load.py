@@ -1,0 +1,161 @@
+"""Put load on a system from a process of its own: closed loop by wrk, open loop by `peers.generator`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scalelab.core.errors import RunFailed
+from scalelab.core.processes import start
+
+CONNECTIONS = 64
+"""of the closed loop"""
+OPEN_CONNECTIONS = 512
+_LUA = """\
+local requests, at = {}, 0
+function init(args)
+  for number = 1, %(count)d do
+    local file = io.open("%(folder)s/" .. number, "rb")
+    local headers = {["Content-Type"] = "%(content_type)s"}
+    requests[number] = wrk.format("POST", "%(path)s", headers, file:read("*a"))
+    file:close()
+  end
+end
+function request()
+  at = at %% %(count)d + 1
+  return requests[at]
+end
+function done(summary, latency, requests)
+  local errors = summary.errors
+  io.write(string.format("RESULT %%d %%d %%d %%d\\n", summary.requests, summary.duration, errors.status,
+    errors.connect + errors.read + errors.write + errors.timeout))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where requests of one kind go, and what they carry."""
+
+    host: str
+    port: int
+    path: str
+    content_type: str
+    bodies: tuple[bytes, ...]
+    labels: tuple[int, ...]
+    """what the model says of each body: an answer given to the wrong request is found"""
+
+    def plan(self, **more: Any) -> dict[str, Any]:
+        """Return the plan of a run for `peers.generator`."""
+        return {
+            "host": self.host, "port": self.port, "path": self.path, "content_type": self.content_type,
+            "bodies": [body.decode("latin-1") for body in self.bodies], "labels": list(self.labels), **more,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Closed:
+    """One window of a closed loop."""
+
+    per_second: float
+    """good answers"""
+    bad: int
+    """answers of another status, broken connections, timeouts"""
+    generator: str
+
+
+def closed_loop(door: Door, seconds: float, warmup_s: float = 0.7) -> Closed:
+    """Keep 64 connections busy; by wrk where it is installed, else by `peers.generator`."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        found = open_loop(door, None, seconds, warmup_s=warmup_s, connections=CONNECTIONS)
+        return Closed(found["throughput_per_s"], found["n"] - found["ok"], "peers.generator")
+    with tempfile.TemporaryDirectory(prefix="peers-wrk-") as name:
+        folder = Path(name)
+        for number, body in enumerate(door.bodies, 1):
+            (folder / str(number)).write_bytes(body)
+        script = folder / "load.lua"
+        script.write_text(
+            _LUA % {"count": len(door.bodies), "folder": folder, "path": door.path,
+                    "content_type": door.content_type}
+        )  # fmt: skip
+        if warmup_s:
+            _wrk(wrk, door, script, warmup_s)
+        return _wrk(wrk, door, script, seconds)
+
+
+def _wrk(wrk: str, door: Door, script: Path, seconds: float) -> Closed:
+    # wrk counts whole seconds, so it is ended by SIGINT, after which it reports
+    command = [wrk, "-t1", f"-c{CONNECTIONS}", "-d3600s", "--timeout", "10s", "-s", str(script)]
+    process = start([*command, f"http://{door.host}:{door.port}"], pipes=True)
+    try:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=20)[0].decode(errors="replace")
+    finally:
+        process.kill()
+        process.wait()
+    result = next((line for line in output.splitlines() if line.startswith("RESULT")), None)
+    if result is None:
+        raise RunFailed(f"wrk said nothing of its run:\n{output[-500:]}", hint="run it by hand")
+    requests, duration_us, bad_status, broken = map(int, result.split()[1:])
+    return Closed((requests - bad_status) / duration_us * 1e6, bad_status + broken, "wrk")
+
+
+def open_loop(
+    door: Door,
+    rate_per_s: float | None,
+    seconds: float,
+    *,
+    warmup_s: float = 0.5,
+    timeout_s: float = 2.0,
+    connections: int = OPEN_CONNECTIONS,
+    seed: int = 0,
+    during: tuple[float, Callable[[], object]] | None = None,
+) -> dict[str, Any]:
+    """Send Poisson arrivals (a rate of None: a closed loop) and return what `peers.generator` saw.
+
+    Args:
+        during: seconds after the start, and what is called then.
+
+    Raises:
+        RunFailed: the generator failed; its last words are in the message.
+    """
+    plan = door.plan(rate_per_s=rate_per_s, duration_s=seconds, warmup_s=warmup_s, timeout_s=timeout_s,
+                     connections=connections, seed=seed)  # fmt: skip
+    with tempfile.TemporaryFile("w+") as errors:
+        command = [sys.executable, "-m", "peers.generator"]
+        process = start(command, env=with_peers(), output=errors, pipes=True)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(plan).encode())
+            process.stdin.close()
+            started = process.stdout.readline()
+            if started and during is not None:
+                time.sleep(during[0])
+                during[1]()
+            answer = process.stdout.readline()
+        finally:
+            process.kill()
+            process.wait()
+        if not answer:
+            errors.seek(0)
+            raise RunFailed(f"the load generator failed:\n{errors.read()[-1000:]}", hint="is the system up?")
+    result: dict[str, Any] = json.loads(answer)
+    return result
+
+
+def with_peers() -> dict[str, str]:
+    """Return the variable that lets a child process import the package `peers`."""
+    places = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, places))}
