@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -20,16 +19,12 @@ from scalelab.serve.protocol import Problem
 if TYPE_CHECKING:
     from scalelab.serve.gateway import Gateway
 
-_GRACE_S = 35
-"""longer than the longest `wait_s`: a draining gateway answers all whom it keeps waiting"""
-
 
 def build_face(gateway: Gateway) -> FastAPI:
     """Return the application that serves everything but the hot path of `gateway`."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        gateway.contract.prepare()
         await gateway.start()
         yield
         await gateway.stop()
@@ -111,20 +106,3 @@ def new_app(title: str, contract: Contract, *, is_naive: bool = False, **options
 def problem_response(problem: Problem) -> Any:
     """Return a problem as a Starlette response."""
     return Response(problem.body(), problem.status, problem.headers, media_type="application/problem+json")
-
-
-def serve_app(app: Any, host: str, port: int) -> None:
-    """Run an ASGI application until SIGTERM or Ctrl-C, then finish what is under way."""
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        http="httptools",  # the pure-Python parser serves a seventh of it
-        loop="asyncio",
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=_GRACE_S,
-    )

@@ -1,7 +1,7 @@
 """The gateway: takes requests, queues tasks, answers when a worker has. It never runs the model.
 
-``POST /v1/pins`` and ``GET /v1/pins/{task_id}`` are plain ASGI, in front of the FastAPI application that
-holds everything else (`face`): FastAPI's own layer would cost half of the throughput of a small model.
+Here is what it knows and decides; `wire` and `routes` bring the requests: a POST that is as it should be is
+served by the first, without ASGI, everything else of the tasks by the second, the rest by `face`.
 ``python -m scalelab.serve.gateway SETTINGS PORT`` is what the stack starts.
 """
 
@@ -13,60 +13,60 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scalelab.serve.broker import BrokerAway, GatewaySide, Placed, Put
 from scalelab.serve.contract import load_contract
+from scalelab.serve.guard import Guard, open_guard
+from scalelab.serve.options import parse_key, read_options
 from scalelab.serve.pending import DrainRate, SharedCall, Waiters
-from scalelab.serve.protocol import (
-    Problem,
-    Task,
-    check_length,
-    is_task_id,
-    parse_key,
-    parse_options,
-    queued_answer,
-)
+from scalelab.serve.protocol import CANCELLED, DONE, EXPIRED, Problem, Task, is_task_id, status_of
 from scalelab.serve.settings import StackSettings
 
 log = logging.getLogger("scalelab.gateway")
-Scope, Receive, Send = (
-    dict[str, Any],
-    Callable[[], Awaitable[dict[str, Any]]],
-    Callable[[Any], Awaitable[None]],
-)
-Waiting = asyncio.Future["bytes | None"]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_LOOK_AGAIN_S = 1.0
+LOOK_AGAIN_S = 1.0
 """a waiting request looks itself after this time: its task may belong to another gateway"""
+_STAYS_FULL_S = 0.02
+"""after the broker refused a task for want of room, others are refused for this time without asking it"""
 _CLOSE_S = 3.0
 """a broker that hangs may not keep a gateway from ending"""
-_COUNTERS = ("accepted", "repeated", "answered", "failed", "rejected", "malformed")
-_PROBLEM_TYPE = (b"content-type", b"application/problem+json")
-_JSON_TYPE = (b"content-type", b"application/json")
+_COUNTERS = ("accepted", "repeated", "answered", "failed", "rejected", "malformed", "cancelled")
+_HTTP_STATUS = {DONE.encode(): 200, EXPIRED.encode(): 504, CANCELLED.encode(): 409}
 
 
 class Gateway:
-    """The hot path as an ASGI application; everything else goes to `face`."""
+    """What a gateway knows: its broker, who waits for what, how fast the queue empties."""
 
-    def __init__(self, broker: GatewaySide, settings: StackSettings, *, name: str):
-        self.broker, self._settings, self._name = broker, settings, name
+    def __init__(
+        self,
+        broker: GatewaySide,
+        settings: StackSettings,
+        *,
+        name: str,
+        guard: Guard | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.broker, self.settings, self.name = broker, settings, name
         self.contract = load_contract(settings.contract)
-        self._path = self.contract.path
-        self._below = self._path + "/"
-        self.face: App | None = None
+        self.guard = guard or Guard()
         self.counts = dict.fromkeys(_COUNTERS, 0)
-        self._rate = DrainRate()
+        self.waiters = Waiters()
+        self.draining = asyncio.Event()
+        """set when the process was asked to end: streams say goodbye"""
+        self._clock = clock
+        self._rate = DrainRate(clock=clock)
         self._depth = 0
+        self._full_until_s = 0.0
         self._put = SharedCall(self._put_all)
         self._look_up = SharedCall(broker.look_up)
-        self._waiters = Waiters()
         self._listening: asyncio.Task[None] | None = None
+        self._below = (self.contract.path + "/").encode()
 
     async def start(self) -> None:
         """Begin to listen for answers; called inside the event loop."""
+        self.contract.prepare()
         await self.broker.start()
         self._listening = asyncio.get_running_loop().create_task(self._listen())
 
@@ -81,137 +81,135 @@ class Gateway:
     async def stats(self) -> dict[str, Any]:
         """Return counters since the start of this gateway, and the state of the queue now."""
         health = await self.broker.health()
-        rate = {"drain_rate_per_s": round(self._rate.per_second, 1), "waiting": len(self._waiters)}
+        rate = {"drain_rate_per_s": round(self._rate.per_second, 1), "waiting": len(self.waiters)}
         return {**self.counts, **vars(health), **rate}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        path = scope["path"] if scope["type"] == "http" else ""
-        if path != self._path and not path.startswith(self._below):
-            assert self.face is not None, "the gateway has no face yet"
-            await self.face(scope, receive, send)
-            return
-        try:
-            if path == self._path:
-                self._check_method(scope, "POST")
-                status, headers, body = await self._post(scope, receive)
-            else:
-                self._check_method(scope, "GET")
-                status, headers, body = await self._get(scope, path[len(self._below) :])
-        except Problem as problem:
-            self.counts["rejected" if problem.status in (429, 503) else "malformed"] += 1
-            status, body = problem.status, problem.body()
-            extra = [(name.encode(), value.encode()) for name, value in problem.headers.items()]
-            headers = [_PROBLEM_TYPE, *extra]
-        headers.append((b"content-length", b"%d" % len(body)))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    def admit(self, query: bytes, head: Mapping[bytes, bytes], body: bytes) -> tuple[Put, float]:
+        """Make a task of a request; return it and how long the client waits [s].
 
-    def _check_method(self, scope: Scope, allowed: str) -> None:
-        if scope["method"] != allowed:
-            raise Problem(
-                405,
-                f"{scope['method']} {scope['path'][:80]} is not possible",
-                hint=f"POST {self._path} queues a task, GET {self._below}{{task_id}} fetches its result",
-                headers={"allow": allowed},
-            )
-
-    async def _post(self, scope: Scope, receive: Receive) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        options = parse_options(scope["query_string"])
-        sent = dict(scope["headers"])
-        body = await read_body(sent, receive, self._settings.max_body_bytes)
-        payload = self.contract.parse(sent.get(b"content-type", b"").decode("latin-1"), body)
-        key = parse_key(sent.get(b"idempotency-key"))
+        Raises:
+            Problem: what was asked for, the key or the body is not as it should be.
+        """
+        options = read_options(query, head)
+        payload = self.contract.parse(head.get(b"content-type", b"").decode("latin-1"), body)
+        key = parse_key(head.get(b"idempotency-key"))
         digest = hashlib.blake2b(payload, digest_size=8).hexdigest() if key else ""
-        deadline_s = options.deadline_s or self._settings.deadline_s
-        task = Task(os.urandom(16).hex(), payload, self._name, deadline_s)
-        future = self._waiters.add(task.task_id) if options.wait_s else None
-        try:
-            placed = await self._place(Put(task, key, digest))
-            self.counts["accepted" if placed.task_id == task.task_id else "repeated"] += 1
-            answer = b""
-            if options.wait_s:
-                mine = future if placed.task_id == task.task_id else None  # else the key named an older task
-                answer = await self._await_answer(placed.task_id, options.wait_s, mine)
-        finally:
-            if future is not None:
-                self._waiters.drop(task.task_id, future)
-        location = (b"location", self._below.encode() + placed.task_id.encode())
-        if answer:
-            return _status_of(answer), [_JSON_TYPE, location], answer
-        return 202, [_JSON_TYPE, location], queued_answer(placed.task_id)
+        deadline_s = options.deadline_s or self.settings.deadline_s
+        task = Task(os.urandom(16).hex(), payload, self.name, deadline_s, options.priority)
+        return Put(task, key, digest), options.wait_s
 
-    async def _get(self, scope: Scope, task_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        options = parse_options(scope["query_string"], allowed=("wait_s",))
-        future = self._waiters.add(task_id) if options.wait_s else None
-        try:
-            answer = await self._look_up_one(task_id) if is_task_id(task_id) else None
-            if answer is None:
-                raise Problem(
-                    404,
-                    f"there is no task {task_id[:64]!r}",
-                    hint=f"kept for {self._settings.limits.result_ttl_s:g} s; POST {self._path} makes a task",
-                )
-            if not answer and future is not None:
-                answer = await self._await_answer(task_id, options.wait_s, future)
-        finally:
-            if future is not None:
-                self._waiters.drop(task_id, future)
-        return 200, [_JSON_TYPE], answer or queued_answer(task_id)
+    def queue(self, put: Put, then: Callable[[Placed | Exception], None]) -> None:
+        """Queue a task; `then` gets what `judge` wants to see."""
+        if self._full_until_s > self._clock() and not put.key:
+            then(Placed(""))
+        else:
+            self._put.send(put, then)
 
-    async def _place(self, put: Put) -> Placed:
-        try:
-            placed = await self._put(put)
-        except BrokerAway as error:
-            raise _broker_away(error) from None
-        if not placed.task_id:
-            wait_s = self._rate.retry_after_s(self._depth)
-            raise Problem(
-                429,
-                f"{self._depth} tasks are queued, the limit is {self._settings.limits.max_depth}",
-                hint=f"try again in {wait_s} s; {self._rate.per_second:.0f} tasks are answered a second",
-                headers={"retry-after": str(wait_s)},
-            )
-        if placed.digest != put.digest:
+    def judge(self, put: Put, placed: Placed | Exception) -> str:
+        """Return the id of the task that stands for this request.
+
+        Raises:
+            Problem: 503 without a broker, 429 if the queue is full, 422 if the key was used for another body.
+        """
+        if isinstance(placed, BrokerAway):
+            raise broker_away(placed) from None
+        if isinstance(placed, Exception):
+            raise placed
+        if placed.task_id == put.task.task_id:
+            self.counts["accepted"] += 1
+        elif not placed.task_id:
+            raise self._overload()
+        elif placed.digest != put.digest:
             raise Problem(
                 422,
                 f"Idempotency-Key {put.key!r} was used for another body, by task {placed.task_id}",
                 hint=f"use a new key for a new {self.contract.item}",
             )
-        return placed
+        else:
+            self.counts["repeated"] += 1
+        return placed.task_id
 
-    async def _await_answer(self, task_id: str, wait_s: float, future: Waiting | None) -> bytes:
+    def refuse(self, problem: Problem) -> None:
+        """Count a request that was refused."""
+        self.counts["rejected" if problem.status in (429, 503) else "malformed"] += 1
+
+    def location(self, task_id: str) -> bytes:
+        """Return the path of a task."""
+        return self._below + task_id.encode()
+
+    async def look_up(self, task_id: str) -> bytes:
+        """Return the answer to a task; nothing if there is none yet.
+
+        Raises:
+            Problem: 404 for an unknown task, 503 without a broker.
+        """
+        return self._known(task_id, await self._look_up_one(task_id) if is_task_id(task_id) else None)
+
+    async def await_answer(self, task_id: str, wait_s: float) -> bytes:
         """Return the answer as soon as it is there, or nothing when the time is over.
 
-        A `future` that was added before the task was queued hears of the answer. Without one the answer may
-        have come already: then look first. And look again now and then: it may go to another gateway.
+        It looks first, since the answer may have come already, and then now and then, since it may go to
+        another gateway.
+
+        Raises:
+            Problem: as `look_up`.
         """
-        until_s = time.monotonic() + wait_s
-        answer: bytes | None = b""
+        until_s = self._clock() + wait_s
         while True:
-            is_new = future is None
-            future = future or self._waiters.add(task_id)
-            left_s = until_s - time.monotonic()
-            try:
-                answer = await self._look_up_one(task_id) if is_new else b""
-                if not answer and left_s > 0:
-                    answer = await self._waiters.wait(future, min(left_s, _LOOK_AGAIN_S))
-            finally:
-                self._waiters.drop(task_id, future)
-            if answer or left_s <= 0:
-                return answer or b""
-            future = None
+            with self.waiters.listening(task_id) as wait:
+                answer = await self.look_up(task_id)
+                left_s = until_s - self._clock()
+                if answer or left_s <= 0:
+                    return answer
+                answer = await wait(min(left_s, LOOK_AGAIN_S))
+            if answer:
+                return answer
+
+    async def cancel(self, task_id: str) -> bytes:
+        """Cancel a task that has no answer; return the answer that stands afterwards.
+
+        Raises:
+            Problem: as `look_up`.
+        """
+        try:
+            stands = await self.broker.cancel(task_id) if is_task_id(task_id) else None
+        except BrokerAway as error:
+            raise broker_away(error) from None
+        answer = self._known(task_id, stands)
+        self.counts["cancelled"] += http_status_of(answer) == 409
+        self.waiters.announce(task_id, answer)
+        return answer
+
+    def _known(self, task_id: str, answer: bytes | None) -> bytes:
+        if answer is None:
+            raise Problem(
+                404,
+                f"there is no task {task_id[:64]!r}",
+                hint=f"kept for {self.settings.limits.result_ttl_s:g} s; POST {self.contract.path} makes one",
+            )
+        return answer
+
+    def _overload(self) -> Problem:
+        wait_s = self._rate.retry_after_s(self._depth)
+        return Problem(
+            429,
+            f"{self._depth} tasks are queued, the limit is {self.settings.limits.max_depth}",
+            hint=f"try again in {wait_s} s; {self._rate.per_second:.0f} tasks are answered a second",
+            headers={"retry-after": str(wait_s)},
+        )
 
     async def _look_up_one(self, task_id: str) -> bytes | None:
         try:
             return await self._look_up(task_id)
         except BrokerAway as error:
-            raise _broker_away(error) from None
+            raise broker_away(error) from None
 
     async def _put_all(self, puts: list[Put]) -> Sequence[Placed]:
         report = await self.broker.put(puts)
         self._depth = report.depth
         self._rate.note(report.finished)
+        if not all(placed.task_id for placed in report.placed):
+            self._full_until_s = self._clock() + _STAYS_FULL_S
         return report.placed
 
     async def _listen(self) -> None:
@@ -224,37 +222,17 @@ class Gateway:
                 continue
             for task_id, answer in answers:
                 self.counts["answered"] += 1
-                self.counts["failed"] += _status_of(answer) != 200
-                self._waiters.announce(task_id, answer)
+                self.counts["failed"] += http_status_of(answer) != 200
+                self.waiters.announce(task_id, answer)
 
 
-async def read_body(headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    """Read a request's body; stop as soon as it is over the limit.
-
-    Raises:
-        Problem: 413 from the announced length already, else from what has come.
-    """
-    announced = headers.get(b"content-length", b"0")
-    check_length(int(announced) if announced.isdigit() else 0, limit)
-    message = await receive()
-    body = message.get("body", b"")
-    while message.get("more_body"):
-        check_length(len(body), limit)
-        message = await receive()
-        body += message.get("body", b"")
-    if message["type"] == "http.disconnect":
-        raise Problem(400, "the client went away before its body was whole", hint="send it again")
-    check_length(len(body), limit)
-    return body
-
-
-def _status_of(answer: bytes) -> int:
+def http_status_of(answer: bytes) -> int:
     """Return what a request that waited is told: clients and load generators count by this number."""
-    head = answer[:80]  # written by `protocol.answer`: the id, then the status
-    return 200 if b'"status":"done"' in head else 504 if b'"status":"expired"' in head else 500
+    return _HTTP_STATUS.get(status_of(answer), 500)
 
 
-def _broker_away(error: BrokerAway) -> Problem:
+def broker_away(error: BrokerAway) -> Problem:
+    """Return what a client is told while the broker does not answer."""
     return Problem(503, error.message, hint="try again in a second", headers={"retry-after": "1"})
 
 
@@ -264,15 +242,14 @@ def main() -> None:
     from pathlib import Path
 
     from scalelab.serve.broker import open_gateway_side
-    from scalelab.serve.face import build_face, serve_app
+    from scalelab.serve.server import serve_gateway
     from scalelab.serve.settings import broker_url
 
     settings, port = StackSettings.read(Path(sys.argv[1])), int(sys.argv[2])
     name = os.urandom(6).hex()  # new at each start: answers for a gateway that died are not for this one
     broker = open_gateway_side(broker_url(), queue=settings.queue, name=name, limits=settings.limits)
-    gateway = Gateway(broker, settings, name=name)
-    gateway.face = build_face(gateway)
-    serve_app(gateway, settings.host, port)
+    guard = open_guard(settings.api_key_file, settings.rate_limit)
+    serve_gateway(Gateway(broker, settings, name=name, guard=guard), settings.host, port)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,11 @@ from fastapi import FastAPI, Request
 
 from scalelab.serve.child import run_child
 from scalelab.serve.contract import Contract, load_contract
-from scalelab.serve.face import new_app, serve_app
-from scalelab.serve.gateway import read_body
-from scalelab.serve.protocol import MAX_BODY_BYTES, parse_options
+from scalelab.serve.face import new_app
+from scalelab.serve.options import read_options
+from scalelab.serve.protocol import MAX_BODY_BYTES
+from scalelab.serve.routes import read_body
+from scalelab.serve.server import serve_app
 from scalelab.serve.service import DEFAULT_MODEL, Service, load_service, predict_bytes, warm_up
 from scalelab.serve.settings import StackSettings
 
@@ -29,8 +31,9 @@ def build_naive_app(service: Service, contract: Contract, *, max_body_bytes: int
 
     @app.post(contract.path, include_in_schema=False)
     async def predict(request: Request) -> dict[str, Any]:
-        parse_options(request.scope["query_string"])  # the gateway's are understood, but nothing waits
-        body = await read_body(dict(request.scope["headers"]), request.receive, max_body_bytes)
+        head = dict(request.scope["headers"])
+        read_options(request.scope["query_string"], head)  # the gateway's are understood, but nothing waits
+        body = await read_body(head, request.receive, max_body_bytes)
         payload = contract.parse(request.headers.get("content-type", ""), body)
         return {"result": predict_bytes(service, contract, [payload])[0]}
 

@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 from scalelab.serve.contract import Contract
-from scalelab.serve.protocol import MAX_DEADLINE_S, MAX_WAIT_S, STATUSES
+from scalelab.serve.options import MAX_DEADLINE_S, MAX_WAIT_S
+from scalelab.serve.protocol import STATUSES
 from scalelab.serve.settings import StackSettings
 
 _TASK_ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"

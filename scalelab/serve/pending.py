@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -21,16 +22,28 @@ class SharedCall(Generic[Item, Reply]):
 
     def __init__(self, call: Callable[[list[Item]], Awaitable[Sequence[Reply]]], *, max_items: int = 128):
         self._call, self._max_items = call, max_items
-        self._items: list[tuple[Item, asyncio.Future[Reply]]] = []
+        self._items: list[tuple[Item, Callable[[Reply | Exception], None]]] = []
         self._sending: asyncio.Task[None] | None = None
+
+    def send(self, item: Item, then: Callable[[Reply | Exception], None]) -> None:
+        """Have `then` called with the item's reply, or with the exception of the shared call."""
+        self._items.append((item, then))
+        if self._sending is None:
+            self._sending = asyncio.get_running_loop().create_task(self._send())
 
     def __call__(self, item: Item) -> asyncio.Future[Reply]:
         """Return the future of the item's reply; it carries the exception of the shared call."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Reply] = loop.create_future()
-        self._items.append((item, future))
-        if self._sending is None:
-            self._sending = loop.create_task(self._send())
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def settle(reply: Reply | Exception) -> None:
+            if future.done():
+                return
+            if isinstance(reply, Exception):
+                future.set_exception(reply)
+            else:
+                future.set_result(reply)
+
+        self.send(item, settle)
         return future
 
     async def _send(self) -> None:
@@ -38,15 +51,11 @@ class SharedCall(Generic[Item, Reply]):
             while self._items:
                 batch, self._items = self._items[: self._max_items], self._items[self._max_items :]
                 try:
-                    replies = await self._call([item for item, _ in batch])
+                    replies: Sequence[Reply | Exception] = await self._call([item for item, _ in batch])
                 except Exception as error:  # belongs to each of the callers, who know what to say
-                    for _, future in batch:
-                        if not future.done():
-                            future.set_exception(error)
-                else:
-                    for (_, future), reply in zip(batch, replies, strict=True):
-                        if not future.done():
-                            future.set_result(reply)
+                    replies = [error] * len(batch)
+                for (_, then), reply in zip(batch, replies, strict=True):
+                    then(reply)
         finally:
             self._sending = None
 
@@ -55,38 +64,50 @@ class Waiters:
     """The requests that wait for the answer to a task."""
 
     def __init__(self) -> None:
-        self._futures: dict[str, list[asyncio.Future[bytes | None]]] = {}
+        self._calls: dict[str, list[Callable[[bytes], None]]] = {}
 
-    def add(self, task_id: str) -> asyncio.Future[bytes | None]:
-        """Return a future for the answer. Add it before the task is queued, or the answer may be first."""
-        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-        self._futures.setdefault(task_id, []).append(future)
-        return future
+    def call(self, task_id: str, then: Callable[[bytes], None]) -> None:
+        """Have `then` called with the answer. Ask before the task is queued, or the answer may be first."""
+        self._calls.setdefault(task_id, []).append(then)
+
+    def forget(self, task_id: str, then: Callable[[bytes], None]) -> None:
+        """Take back what `call` was told; nothing happens if the answer has come."""
+        calls = self._calls.get(task_id, [])
+        if then in calls:
+            calls.remove(then)
+            if not calls:
+                del self._calls[task_id]
 
     def announce(self, task_id: str, answer: bytes) -> None:
         """Give the answer to all who wait for it."""
-        for future in self._futures.pop(task_id, ()):
+        for then in self._calls.pop(task_id, ()):
+            then(answer)
+
+    @contextmanager
+    def listening(self, task_id: str) -> Iterator[Callable[[float], Awaitable[bytes]]]:
+        """Give a function that waits so many seconds for the answer, and returns nothing after them."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bytes] = loop.create_future()
+
+        def settle(answer: bytes = b"") -> None:
             if not future.done():
                 future.set_result(answer)
 
-    async def wait(self, future: asyncio.Future[bytes | None], timeout_s: float) -> bytes | None:
-        """Return the answer, or None when the time is over; cheaper than `asyncio.wait_for`."""
-        timer = asyncio.get_running_loop().call_later(timeout_s, _give_up, future)
-        try:
-            return await future
-        finally:
-            timer.cancel()
+        async def wait(timeout_s: float) -> bytes:
+            timer = loop.call_later(timeout_s, settle)  # cheaper than `asyncio.wait_for`
+            try:
+                return await future
+            finally:
+                timer.cancel()
 
-    def drop(self, task_id: str, future: asyncio.Future[bytes | None]) -> None:
-        """Forget a future that nobody waits for any more."""
-        waiting = self._futures.get(task_id, [])
-        if future in waiting:
-            waiting.remove(future)
-            if not waiting:
-                del self._futures[task_id]
+        self.call(task_id, settle)
+        try:
+            yield wait
+        finally:
+            self.forget(task_id, settle)
 
     def __len__(self) -> int:
-        return sum(map(len, self._futures.values()))
+        return sum(map(len, self._calls.values()))
 
 
 class DrainRate:
@@ -111,8 +132,3 @@ class DrainRate:
         if self.per_second <= 0:
             return 1 if self._mark is None else 5
         return min(60, max(1, math.ceil(depth / 2 / self.per_second)))
-
-
-def _give_up(future: asyncio.Future[bytes | None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -12,10 +12,11 @@ from scalelab.core.lazy import need_installed
 from scalelab.serve.batching import BatchPolicy
 from scalelab.serve.broker import BrokerLimits, check_url
 from scalelab.serve.contract import load_contract
+from scalelab.serve.guard import read_keys
 from scalelab.serve.protocol import MAX_BODY_BYTES
 from scalelab.serve.service import DEFAULT_MODEL, check_model
 
-_PACKAGES = ("fastapi", "uvicorn", "httptools", "PIL", "msgpack", "redis")
+_PACKAGES = ("fastapi", "uvicorn", "httptools", "PIL", "msgpack", "prometheus_client", "redis")
 BROKER_VARIABLE = "SCALELAB_BROKER"
 """the broker's URL goes by environment: command lines and files are seen by others, and it has a password"""
 
@@ -40,6 +41,18 @@ class StackSettings:
     queue: str = "pins"
     """stacks of the same queue on the same broker share their work"""
     max_body_bytes: int = MAX_BODY_BYTES
+    upload_timeout_s: float = 10.0
+    """for head and body of a request to arrive; then 408"""
+    idle_timeout_s: float = 30.0
+    """a connection without a request is closed after this time"""
+    max_connections: int = 16_000
+    """if there are more, the longest idle one is closed"""
+    heartbeat_s: float = 15.0
+    """between comments in a stream of events"""
+    rate_limit: float = 0.0
+    """requests a second that one client may send; 0 sets no limit"""
+    api_key_file: str = ""
+    """whoever wants tasks must send a key from this file; empty: nobody is asked"""
     deadline_s: float = 600.0
     """for tasks that come without one of their own"""
     run_limit_s: float = 60.0
@@ -71,11 +84,33 @@ class StackSettings:
             raise ConfigError(
                 f"a queue of {self.limits.max_depth} tasks refuses every request", hint="give 1 or more"
             )
+        self._check_access()
         need_installed(_PACKAGES, extra="serve")  # here, where the hint is seen, not in a child's log
         load_contract(self.contract)
         check_model(self.model, self.model_path)
         if broker:
             check_url(broker)
+
+    def _check_access(self) -> None:
+        if not 0 <= self.rate_limit < float("inf"):
+            raise ConfigError(f"a rate limit of {self.rate_limit:g} requests a second", hint="give 0 or more")
+        if self.naive and (self.api_key_file or self.rate_limit):
+            raise ConfigError(
+                "the naive app knows neither API keys nor a rate limit",
+                hint="leave --naive out, or --api-key-file and --rate-limit",
+            )
+        if self.api_key_file:
+            read_keys(Path(self.api_key_file))
+
+    def exposure(self) -> str:
+        """Return a warning if other machines can ask and nobody is asked for a key, else nothing."""
+        is_ours = self.host in ("localhost", "::1") or self.host.startswith("127.")
+        if is_ours or self.api_key_file:
+            return ""
+        return (
+            f"anybody who reaches {self.host} can use this service: --api-key-file FILE asks for a key, "
+            "--host 127.0.0.1 keeps it on this machine"
+        )
 
     def write(self, path: Path) -> None:
         """Write the settings for the child processes."""

@@ -63,26 +63,27 @@ def test_an_error_reaches_every_caller_and_the_next_call_works():
 
 def test_an_answer_reaches_all_who_wait_for_the_task_and_nobody_else():
     async def main():
-        waiters = Waiters()
-        two, other = [waiters.add("a"), waiters.add("a")], waiters.add("b")
-        waiters.announce("a", b"done")
-        found = [await waiters.wait(future, 10) for future in two]
-        assert not other.done()
-        waiters.drop("b", other)
-        return found, len(waiters)
+        waiters, heard = Waiters(), []
+        waiters.call("a", heard.append)
+        waiters.call("b", heard.append)
+        with waiters.listening("a") as wait:
+            waiters.announce("a", b"done")
+            found = await wait(10)
+        waiters.forget("b", heard.append)
+        return found, heard, len(waiters)
 
-    assert asyncio.run(main()) == ([b"done", b"done"], 0)
+    assert asyncio.run(main()) == (b"done", [b"done"], 0)
 
 
 def test_who_waited_long_enough_gets_nothing_and_is_forgotten():
     async def main():
         waiters = Waiters()
-        future = waiters.add("a")
-        answer = await waiters.wait(future, 0)
-        waiters.drop("a", future)
+        with waiters.listening("a") as wait:
+            assert len(waiters) == 1
+            answer = await wait(0)
         return answer, len(waiters)
 
-    assert asyncio.run(main()) == (None, 0)
+    assert asyncio.run(main()) == (b"", 0)
 
 
 def test_retry_after_is_the_time_to_drain_half_of_the_queue():

@@ -8,8 +8,6 @@ from scalelab.serve.protocol import (
     answer,
     check_length,
     is_task_id,
-    parse_key,
-    parse_options,
 )
 
 RAW = bytes(range(256))
@@ -21,38 +19,6 @@ def test_a_body_over_the_limit_closes_the_connection():
     assert caught.value.status == 413
     assert caught.value.headers == {"connection": "close"}
     check_length(10, 10)
-
-
-def test_options_are_read():
-    options = parse_options(b"wait_s=1.5&deadline_s=20")
-    assert (options.wait_s, options.deadline_s) == (1.5, 20)
-    assert parse_options(b"").wait_s == 0
-
-
-@pytest.mark.parametrize(
-    "query",
-    [b"wait_s=", b"wait_s=soon", b"wait_s=-1", b"wait_s=31", b"wait_s=nan", b"deadline_s=0", b"x" * 201],
-)
-def test_options_that_cannot_be_kept_are_refused(query):
-    with pytest.raises(Problem) as caught:
-        parse_options(query)
-    assert caught.value.status == 400
-
-
-def test_a_mistyped_option_is_refused_with_a_guess():
-    with pytest.raises(Problem, match="wait") as caught:
-        parse_options(b"wait=1")
-    assert "wait_s" in caught.value.hint
-
-
-@pytest.mark.parametrize("key", [b"", b"a" * 201, "é".encode(), b"a\tb"])
-def test_keys_that_cannot_be_kept_are_refused(key):
-    with pytest.raises(Problem, match="Idempotency-Key"):
-        parse_key(key)
-
-
-def test_no_key_is_no_key():
-    assert parse_key(None) == ""
 
 
 @pytest.mark.parametrize("payload", [b"", b"x", RAW * 256])
