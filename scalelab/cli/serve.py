@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalelab.cli import serve_images, serve_roles
 from scalelab.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 @click.group()
 def serve() -> None:
     """Run the reader as a service: gateway, broker and workers."""
+
+
+for command in (serve_images.images, serve_roles.gateway, serve_roles.worker, serve_roles.alive):
+    serve.add_command(command)
 
 
 @serve.command()
@@ -270,9 +275,11 @@ def _differences(found: StackSettings, asked: StackSettings, state: StackState) 
 
 
 def _is_broker_of(state: StackState, asked: str) -> bool:
-    from scalelab.serve.broker import shown_url
+    from scalelab.serve.broker import EMBEDDED, LOCAL, shown_url
 
-    return shown_url(asked) == state.broker if asked else not state.broker or "broker" in state.children
+    if asked in ("", LOCAL):
+        return not state.broker or state.broker.startswith(LOCAL)
+    return "broker" in state.children if asked == EMBEDDED else shown_url(asked) == state.broker
 
 
 def _show_foreground(state: StackState) -> None:

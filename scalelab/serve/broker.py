@@ -27,7 +27,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from scalelab.core.errors import ConfigError, RunFailed
-from scalelab.serve.protocol import Task
+from scalelab.serve.protocol import FAILED, Task, answer
 
 LOCAL, EMBEDDED = "local:", "embedded:"
 """the two brokers that a stack starts itself"""
@@ -118,6 +118,13 @@ class Answer:
     body: bytes
     dead_letter: str = ""
     """if not empty: keep the task aside for people, with this reason"""
+
+
+def give_up(delivery: Delivery, attempts: int) -> Answer:
+    """Return the answer to a task that is tried no more."""
+    reason = f"its worker died or gave it back {attempts} times"
+    body = answer(delivery.task.task_id, FAILED, error=reason, attempts=attempts)
+    return Answer(delivery, body, dead_letter=reason)
 
 
 @dataclass(frozen=True)
@@ -267,6 +274,28 @@ def open_dead_letters(url: str, *, queue: str, limits: BrokerLimits | None = Non
     from scalelab.serve.redis_letters import RedisDeadLetters
 
     return RedisDeadLetters(url, queue=queue, limits=limits)
+
+
+def reach(url: str) -> None:
+    """Make sure that the broker at `url` answers.
+
+    Raises:
+        ConfigError: nobody answers, it wants another password, or it is of another kind.
+        MissingDependency: its client is not installed.
+    """
+    scheme = _scheme_of(url)
+    if scheme in _REDIS:
+        from scalelab.serve.redis_broker import connect
+
+        connect(url).close()
+
+
+def forget_worker(url: str, *, queue: str, name: str) -> None:
+    """Tell the broker of a death that we saw; brokers on a connection that ended know it already."""
+    if _scheme_of(url) in _REDIS:
+        from scalelab.serve import redis_broker
+
+        redis_broker.forget_worker(redis_broker.connect(url), redis_broker.key_prefix(queue), name)
 
 
 def _scheme_of(url: str) -> str:

@@ -101,6 +101,27 @@ def take_lock(folder: Path) -> IO[bytes] | None:
     return None
 
 
+def keep_broker(folder: Path, url: str) -> None:
+    """Write the broker's URL, password and all, where only this user can read it."""
+    fresh = folder / "broker.new"
+    fresh.unlink(missing_ok=True)
+    fresh.touch(mode=0o600)
+    fresh.write_text(url)
+    os.replace(fresh, folder / "broker.url")
+
+
+def kept_broker(folder: Path) -> str:
+    """Return the URL of the broker of the stack in `folder`.
+
+    Raises:
+        RunFailed: no stack was started there.
+    """
+    try:
+        return (folder / "broker.url").read_text()
+    except FileNotFoundError:
+        raise RunFailed(f"no stack was started in {folder}", hint="scalelab serve up starts one") from None
+
+
 def running(folder: Path) -> StackState | None:
     """Return the state of the stack that runs in `folder`, or None if none does."""
     if not (folder / "lock").exists():

@@ -19,12 +19,13 @@ from typing import Any
 from scalelab.core.errors import RunFailed, ScalelabError
 from scalelab.core.machine import check_port, free_port
 from scalelab.core.processes import die_with_parent
-from scalelab.serve.broker import check_url, shown_url
+from scalelab.serve.broker import EMBEDDED, LOCAL, forget_worker, reach, shown_url
 from scalelab.serve.crew import READY_TIMEOUT_S, Crew
 from scalelab.serve.embedded import prepare_embedded
+from scalelab.serve.local.address import Address
 from scalelab.serve.metrics import METRICS_FOLDER
 from scalelab.serve.settings import BROKER_VARIABLE, StackSettings
-from scalelab.serve.state import BROKEN, READY, STARTING, Child, StackState, describe_error
+from scalelab.serve.state import BROKEN, READY, STARTING, Child, StackState, describe_error, keep_broker
 from scalelab.serve.swap import DONE, REFUSED, RUNNING, SwapRequest, swap_steps
 
 log = logging.getLogger("scalelab.supervisor")
@@ -102,19 +103,22 @@ class Supervisor:
             self._crew.start_worker(f"worker-{number}", {**env, **threads})
 
     def _start_broker(self) -> None:
-        from scalelab.serve.redis_broker import connect
+        if self._broker in ("", LOCAL):  # it lives in the gateway: nothing to start
+            self._broker = Address.new(self._folder / "queue", free_port()).url()
+        elif self._broker == EMBEDDED:
+            self._start_embedded()
+        else:
+            reach(self._broker)
+        keep_broker(self._folder, self._broker)
 
-        if self._broker:
-            check_url(self._broker)
-            connect(self._broker).close()
-            return
+    def _start_embedded(self) -> None:
         embedded = prepare_embedded(self._folder / "broker", free_port())
         self._broker = embedded.url
         self._crew.start("broker", list(embedded.command), {})
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         while not self._is_stopping:
             try:
-                connect(self._broker).close()
+                reach(self._broker)
                 return
             except ScalelabError:  # not listening yet, or still reading its journal
                 self._fail_if_dead("broker")
@@ -161,11 +165,9 @@ class Supervisor:
 
     def _forget(self, worker: str) -> None:
         """Tell the broker of a death that we saw, so that others need not wait for silence."""
-        from scalelab.serve.redis_broker import connect, forget_worker, key_prefix
-
         if worker:
             try:
-                forget_worker(connect(self._broker), key_prefix(self._settings.queue), worker)
+                forget_worker(self._broker, queue=self._settings.queue, name=worker)
             except ScalelabError as error:  # then its heartbeat runs out
                 log.warning("%s", error.message)
 

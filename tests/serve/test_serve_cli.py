@@ -111,7 +111,8 @@ def running_stack(fake_model, tmp_path):
     with take_lock(folder):
         StackSettings(**fake_model, workers=2).write(folder / "settings.json")
         me = Child.of(os.getpid())
-        state = StackState(READY, me, "http://127.0.0.1:4711", "redis://127.0.0.1:1/0", {"broker": me})
+        broker = "local://:***@127.0.0.1:1/queue"
+        state = StackState(READY, me, "http://127.0.0.1:4711", broker, {"gateway": me})
         state.write(folder)
         yield folder
 
@@ -136,7 +137,7 @@ def test_without_a_model_path_the_running_one_is_meant(fake_model, running_stack
         (["--max-batch", "4"], "--max-batch 16 (asked: 4)"),
         (["--max-depth", "9"], "--max-depth 20000 (asked: 9)"),
         (["--naive"], "--naive False (asked: True)"),
-        (["--broker", "redis://me:secret@far/0"], "--broker redis://127.0.0.1:1/0 (asked: redis://me:***@far/0)"),
+        (["--broker", "redis://me:secret@far/0"], "--broker local://:***@127.0.0.1:1/queue (asked: redis://me:***@far/0)"),
         (["--model", "other:make"], "--model serve_fake_model:make (asked: other:make)"),
     ],
 )  # fmt: skip
@@ -202,7 +203,7 @@ def test_a_port_in_use_is_an_error_with_its_number(up):
 def test_up_status_and_down(up, serve):
     first = serve(*up, "--detach", "--workers", "2")
     assert first.returncode == 0, first.stderr
-    assert len(pids(first.stdout)) == 5
+    assert len(pids(first.stdout)) == 4
     url = re.search(r"http://[\d.:]+", first.stdout)[0]
     assert 'try it: scalelab data image --out image.png && curl --data-binary "@image.png"' in first.stdout
     assert f'"{url}/v1/pins?wait_s=5"' in first.stdout
