@@ -14,18 +14,30 @@ from typing import Any
 
 from scalelab.core.errors import ConfigError
 from scalelab.core.lazy import require
-from scalelab.serve.broker import Answer, BrokerAway, BrokerLimits, Delivery, shown_url
-from scalelab.serve.protocol import FAILED, Task, answer
-from scalelab.serve.redis_scripts import BEAT, FINISH, GROUP, TAKE_OVER
+from scalelab.serve.broker import Answer, BrokerAway, BrokerLimits, Delivery, give_up, shown_url
+from scalelab.serve.protocol import PRIORITIES, Task
+from scalelab.serve.redis_scripts import BEAT, FINISH, GIVE_BACK, GROUP, TAKE, TAKE_OVER
 
 log = logging.getLogger("scalelab.broker")
 CONNECTION = {"protocol": 2, "socket_connect_timeout": 2.0, "socket_timeout": 10.0}
 """no retries inside the client: both sides of the broker know better what may be repeated"""
+_WORKER_SCRIPTS = (TAKE, TAKE_OVER, FINISH, GIVE_BACK)
+_REFUSALS = {
+    "OOM": "its memory is full: raise maxmemory, or add workers; what was accepted is kept",
+    "MISCONF": "its disk is full or cannot be written: see its log; what was accepted is kept",
+    "NOREPLICAS": "too few of its replicas answer; it is tried again",
+}
+"""a word of the server's refusal, and the next step"""
 
 
 def key_prefix(queue: str) -> str:
     """Return the prefix of all keys of a queue."""
     return f"scalelab:{{{queue}}}:"
+
+
+def stream_keys(queue: str) -> list[str]:
+    """Return the streams of a queue, that of the highest priority first."""
+    return [f"{key_prefix(queue)}tasks:{priority}" for priority in range(len(PRIORITIES))]
 
 
 def connect(url: str) -> Any:
@@ -42,28 +54,38 @@ def connect(url: str) -> Any:
     try:
         client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **CONNECTION)
         client.ping()
-    except (redis.AuthenticationError, redis.exceptions.AuthorizationError) as error:
-        raise _unusable(url, error, "put the password into the URL: redis://:PASSWORD@HOST:PORT/0") from None
-    except redis.ResponseError as error:
-        auth = "AUTH" in str(error).upper()
-        hint = "put the password into the URL: redis://:PASSWORD@HOST:PORT/0" if auth else "is this a Redis?"
-        raise _unusable(url, error, hint) from None
     except (redis.RedisError, OSError, ValueError) as error:
-        raise _unusable(
-            url, error, "is a Redis or Valkey running there? Without --broker one is started for you"
-        ) from None
+        raise unusable(url, error) from None
     return client
+
+
+def unusable(url: str, error: Exception) -> ConfigError:
+    """Return the error that names the URL, what its server said, and the next step."""
+    said = str(error)
+    if "invalid username-password" in said or any(word in said.upper() for word in ("AUTH", "NOPERM")):
+        hint = "put the password into the URL: redis://:PASSWORD@HOST:PORT/0"
+    elif any(word in said for word in ("ERR", "unknown command", "Protocol Error")):
+        hint = "is this a Redis?"
+    else:
+        hint = "is a Redis or Valkey running there? Without --broker one is started for you"
+    return ConfigError(f"the broker at {shown_url(url)} cannot be used: {said}", hint=hint)
 
 
 @contextmanager
 def reaching() -> Iterator[None]:
-    """Turn the client's errors of connection into `BrokerAway`; a server that refuses a command is a bug."""
-    from redis import ConnectionError, ReadOnlyError, TimeoutError
+    """Turn errors of connection, and of a server that cannot write, into `BrokerAway`; others are bugs."""
+    from redis import ConnectionError, ReadOnlyError, ResponseError, TimeoutError
 
     try:
         yield
     except (ConnectionError, TimeoutError, ReadOnlyError, OSError) as error:
         raise BrokerAway(f"no broker: {error}", hint="it is tried again") from None
+    except ResponseError as error:
+        hint = next((hint for word, hint in _REFUSALS.items() if word in str(error)), "")
+        if not hint:
+            raise
+        said = str(error).partition(" script:")[0]
+        raise BrokerAway(f"the broker refuses to write: {said}", hint=hint) from None
 
 
 class RedisWorkerSide:
@@ -72,75 +94,66 @@ class RedisWorkerSide:
     def __init__(self, url: str, *, queue: str, name: str, limits: BrokerLimits):
         self._client = connect(url)
         self._beats = connect(url)  # a connection of its own: `beat` is called from another thread
-        self._prefix = key_prefix(queue)
-        self._tasks, self._alive = self._prefix + "tasks", self._prefix + "alive"
-        self._name, self._limits = name, limits
-        self._finish = self._client.register_script(FINISH)
-        self._take_over = self._client.register_script(TAKE_OVER)
+        self._prefix, self._name, self._limits = key_prefix(queue), name, limits
+        self._streams = stream_keys(queue)
+        self._scripts = {text: self._client.register_script(text) for text in _WORKER_SCRIPTS}
         self._beat = self._beats.register_script(BEAT)
         self._refusal = require("redis", extra="serve").ResponseError
         self._server_ahead_s = 0.0
+        self._extra: list[Delivery] = []
         self.beat()
-        self._make_group()
 
     def take(self, max_tasks: int, wait_s: float) -> list[Delivery]:
-        """Return what is queued, up to `max_tasks`; wait up to `wait_s` for the first."""
-        block = ("BLOCK", max(1, round(wait_s * 1000))) if wait_s > 0 else ()
-        command = ("XREADGROUP", "GROUP", GROUP, self._name, "COUNT", max_tasks, *block)
-        try:
-            with reaching():
-                found = self._client.execute_command(*command, "STREAMS", self._tasks, ">")
-        except self._refusal as error:
-            if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
-                raise
-            self._make_group()  # the server was emptied or came back without its data: begin anew
-            return []
-        deliveries = [
-            self._delivery(entry, fields.get(b"p"), 1) for entry, fields in (found or [[0, []]])[0][1]
-        ]
-        return [delivery for delivery in deliveries if delivery is not None]
+        """Return what is queued, up to `max_tasks`; wait up to `wait_s` for the first.
+
+        One round trip where something is queued. Only an empty queue is waited at, which a script cannot do:
+        then the first task comes alone, one for each priority at most.
+        """
+        ready, self._extra = self._extra[:max_tasks], self._extra[max_tasks:]
+        if len(ready) < max_tasks:
+            ready += self._read(self._call(TAKE, self._name, max_tasks - len(ready)))
+        if not ready and wait_s > 0:
+            found = self._wait(wait_s)
+            ready, self._extra = found[:max_tasks], found[max_tasks:]
+        return ready
 
     def take_over(self) -> list[Delivery]:
-        """Return at most one task that a dead worker held; those with too many attempts are buried.
+        """Return at most one task that was given back or that a dead worker held; bury those tried too often.
 
         One at a time, so that a task which kills its worker is alone when it does so again: the attempts of
         its neighbours are not counted up with it.
         """
-        while True:
-            with reaching():
-                found = self._take_over(keys=[self._tasks, self._alive], args=[GROUP, self._name])
-            if not found:
-                return []
-            entry, payload, attempt = found
-            delivery = self._delivery(entry, payload, attempt)
-            if delivery is None:
-                continue
-            if attempt <= self._limits.max_attempts:
-                return [delivery]
-            reason = f"its worker died {self._limits.max_attempts} times"
-            body = answer(delivery.task.task_id, FAILED, error=reason, attempts=self._limits.max_attempts)
-            self.finish([Answer(delivery, body, dead_letter=reason)])
+        while found := self._call(TAKE_OVER, self._name):
+            *entry, attempt = found
+            for delivery in self._read([entry], attempt):
+                if attempt <= self._limits.max_attempts:
+                    return [delivery]
+                self.finish([give_up(delivery, self._limits.max_attempts)])
+        return []
 
     def finish(self, answers: Sequence[Answer]) -> int:
         """Store, announce and acknowledge answers; return how many were the first for their task."""
         if not answers:
             return 0
-        args: list[Any] = [self._prefix, GROUP, round(self._limits.result_ttl_s * 1000)]
+        args: list[Any] = [round(self._limits.result_ttl_s * 1000)]
         for done in answers:
             task = done.delivery.task
             args += [task.task_id, done.delivery.receipt, task.reply_to, done.body, done.dead_letter]
-        with reaching():
-            return int(self._finish(keys=[self._tasks], args=args))
+        return int(self._call(FINISH, *args))
 
     def give_back(self, deliveries: Sequence[Delivery], *, after_s: float) -> None:
-        """Let tasks be taken again, by anyone, `after_s` from now."""
-        raise NotImplementedError
+        """Let tasks be taken again, by anyone, `after_s` from now; bury those with too many attempts."""
+        limit = self._limits.max_attempts
+        self.finish([give_up(one, limit) for one in deliveries if one.attempt >= limit])
+        again = [one.receipt for one in deliveries if one.attempt < limit]
+        if again:
+            self._call(GIVE_BACK, self._name, round(after_s * 1000), *again)
 
     def beat(self) -> None:
         """Say that this worker lives, and learn the server's time."""
         ttl_ms = round(self._limits.worker_ttl_s * 1000)
         with reaching():
-            server_ms = self._beat(keys=[self._alive], args=[self._name, ttl_ms])
+            server_ms = self._beat(keys=self._streams, args=[self._prefix, GROUP, self._name, ttl_ms])
         self._server_ahead_s = server_ms / 1000 - time.monotonic()
 
     def leave(self) -> None:
@@ -150,33 +163,58 @@ class RedisWorkerSide:
         self._client.close()
         self._beats.close()
 
-    def _delivery(self, entry: bytes, payload: bytes | None, attempt: int) -> Delivery | None:
-        try:
-            task = Task.unpack(payload or b"")
-        except ValueError as error:  # not of our writing: nobody waits for it, and it must not come again
-            log.warning("entry %s is no task and was removed: %s", entry.decode(), error)
-            with reaching():
-                self._client.xack(self._tasks, GROUP, entry)
-                self._client.xdel(self._tasks, entry)
-            return None
-        queued_s = int(entry.partition(b"-")[0]) / 1000  # an entry's id is the time it was added
-        now_s = time.monotonic() + self._server_ahead_s  # no wall clock of ours: it may jump
-        waited_s = max(0.0, now_s - queued_s)
-        return Delivery(task, entry.decode(), attempt, waited_s > task.deadline_s, waited_s)
+    def _call(self, script: str, *args: Any) -> Any:
+        with reaching():
+            return self._scripts[script](keys=self._streams, args=[self._prefix, GROUP, *args])
 
-    def _make_group(self) -> None:
+    def _wait(self, wait_s: float) -> list[Delivery]:
+        command = (
+            "XREADGROUP",
+            "GROUP",
+            GROUP,
+            self._name,
+            "COUNT",
+            1,
+            "BLOCK",
+            max(1, round(wait_s * 1000)),
+        )
+        new = [">"] * len(self._streams)
         try:
             with reaching():
-                self._client.xgroup_create(self._tasks, GROUP, id="0", mkstream=True)
+                found = self._client.execute_command(*command, "STREAMS", *self._streams, *new)
         except self._refusal as error:
-            if not str(error).startswith("BUSYGROUP"):
+            if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
                 raise
+            return []  # the server was emptied or came back without its data: the next TAKE begins anew
+        by_stream = {key.decode(): entries for key, entries in found or ()}
+        return self._read(
+            [
+                (priority, entry, [*fields])
+                for priority, key in enumerate(self._streams)
+                for entry, fields in by_stream.get(key, ())
+            ]
+        )
+
+    def _read(self, found: Sequence[Sequence[Any]], attempt: int = 1) -> list[Delivery]:
+        """Turn entries ``(priority, id, fields)`` into deliveries; remove what is no task."""
+        now_s = time.monotonic() + self._server_ahead_s  # no wall clock of ours: it may jump
+        deliveries = []
+        for priority, entry, (name, packed, *_) in found:
+            try:
+                task = Task.unpack(packed if name == b"p" else b"")
+            except ValueError as error:  # not of our writing: nobody waits for it, and it must not come again
+                log.warning("entry %s is no task and was removed: %s", entry.decode(), error)
+                with reaching():
+                    self._client.xack(self._streams[priority], GROUP, entry)
+                    self._client.xdel(self._streams[priority], entry)
+                continue
+            # an entry's id is the time it was added
+            waited_s = max(0.0, now_s - int(entry.partition(b"-")[0]) / 1000)
+            receipt = f"{priority}:{entry.decode()}"
+            deliveries.append(Delivery(task, receipt, attempt, waited_s > task.deadline_s, waited_s))
+        return deliveries
 
 
 def forget_worker(client: Any, prefix: str, name: str) -> None:
     """Take a worker from the living at once, so that others take over what it held."""
     client.zrem(prefix + "alive", name)
-
-
-def _unusable(url: str, error: Exception, hint: str) -> ConfigError:
-    return ConfigError(f"the broker at {shown_url(url)} cannot be used: {error}", hint=hint)

