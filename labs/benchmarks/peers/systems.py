@@ -25,7 +25,7 @@ TYPES = {"raw": "application/octet-stream", "json": "application/json"}
 BODIES = 64
 START_TIMEOUT_S = 60.0
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-Body = Callable[[Workload, Any], bytes]
+DoorMaker = Callable[[int, str], dict[str, Door]]
 
 
 @dataclass(frozen=True)
@@ -135,16 +135,17 @@ def running(system: System, workload: Workload, model_path: Path, python: Path) 
         pids = folder / "pids"
         pids.mkdir()
         given = Given(workload, str(model_path), free_port(), system.bodies == ("raw",))
+        makes = _door_maker(system, given)  # opens the model here: before the clock, and before pids are kept
         told = {**given.environment(), **with_peers(), **_ONE_THREAD, PIDS_VARIABLE: str(pids)}
         started_s = time.perf_counter()
         if system.command is None:
             with _told(told):
-                yield from _ours(system, given, folder, started_s)
+                yield from _ours(system, given, folder, makes, started_s)
             return
         with (folder / "log").open("wb") as log:
             child = start(system.command(str(python), given), env=told, cwd=folder, output=log)
         try:
-            doors = _doors(system, given, given.port, system.path)
+            doors = makes(given.port, system.path)
             _wait(system, doors, lambda: child.poll(), folder / "log")
             yield Running(system, doors, time.perf_counter() - started_s, (child.pid,), pids)
         finally:
@@ -152,7 +153,9 @@ def running(system: System, workload: Workload, model_path: Path, python: Path) 
             child.wait()
 
 
-def _ours(system: System, given: Given, folder: Path, started_s: float) -> Iterator[Running]:
+def _ours(
+    system: System, given: Given, folder: Path, makes: DoorMaker, started_s: float
+) -> Iterator[Running]:
     from urllib.parse import urlsplit
 
     from scalelab.serve import BatchPolicy, running_stack
@@ -164,14 +167,15 @@ def _ours(system: System, given: Given, folder: Path, started_s: float) -> Itera
     ) as stack:  # fmt: skip
         port = urlsplit(stack.url).port
         assert port is not None
-        doors = _doors(system, given, port, f"/v1/{given.workload.name}?wait_s=20")
+        doors = makes(port, f"/v1/{given.workload.name}?wait_s=20")
         _wait(system, doors, lambda: None, stack.folder / "gateway.log")
         yield Running(
             system, doors, time.perf_counter() - started_s, (stack.pids()["supervisor"],), folder / "pids"
         )
 
 
-def _doors(system: System, given: Given, port: int, path: str) -> dict[str, Door]:
+def _door_maker(system: System, given: Given) -> DoorMaker:
+    """Return what makes the doors of a port and a path: bodies and right labels are known before."""
     workload = given.workload
     items = workload.items(BODIES)
     labels = tuple(answer["label"] for answer in Model(given.model_path).predict_batch(items))
@@ -184,7 +188,9 @@ def _doors(system: System, given: Given, port: int, path: str) -> dict[str, Door
             for item in items
         ),
     }
-    return {kind: Door("127.0.0.1", port, path, TYPES[kind], bodies[kind], labels) for kind in system.bodies}
+    return lambda port, path: {
+        kind: Door("127.0.0.1", port, path, TYPES[kind], bodies[kind], labels) for kind in system.bodies
+    }
 
 
 def _wait(system: System, doors: Mapping[str, Door], ended: Callable[[], int | None], log: Path) -> None:
