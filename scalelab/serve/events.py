@@ -76,7 +76,8 @@ async def _until_answer(
             await asyncio.wait({gone, ends}, timeout=_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             answered.cancel()
-        await say(b": still queued\n\n")
+        if not (gone.done() or ends.done()):
+            await say(b": still queued\n\n")
     return b""
 
 

@@ -196,7 +196,7 @@ async def gateway_over(way, *, guard=None, clock=None, **settings):
     """Give a client of a started gateway, and its broker. `way`: "asgi" or "wire"."""
     broker = DictBroker()
     settings = StackSettings(model_path="", limits=BrokerLimits(max_depth=9), **settings)
-    gateway = Gateway(broker, settings, name="g", guard=guard)
+    gateway = Gateway(broker, settings, name="g", guard=guard, **({"clock": clock} if clock else {}))
     app = TaskRoutes(gateway, build_face(gateway))
     await gateway.start()
     try:
