@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from scalelab.serve.broker import BrokerAway
@@ -47,16 +47,11 @@ def build_face(gateway: Gateway) -> FastAPI:
         """Return counters since this gateway started, and the queue's depth, workers and dead letters."""
         return await gateway.stats()
 
-    @app.get("/metrics", summary="The same numbers for Prometheus", response_class=PlainTextResponse)
-    async def metrics() -> str:
-        """Return the numbers in Prometheus' text format."""
-        stats = await gateway.stats()
-        lines = []
-        for name, value in stats.items():
-            counter = name in gateway.counts
-            full_name = f"scalelab_{name}_total" if counter else f"scalelab_{name}"
-            lines += [f"# TYPE {full_name} {'counter' if counter else 'gauge'}", f"{full_name} {value}"]
-        return "\n".join(lines) + "\n"
+    @app.get("/metrics", summary="For Prometheus: what gateway and workers counted")
+    async def metrics(request: Request) -> Response:
+        """Return counters, histograms and gauges, in the text format or in OpenMetrics if asked for."""
+        text, content_type = await gateway.scrape(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
 
     @app.exception_handler(BrokerAway)
     async def broker_away(_: Any, error: BrokerAway) -> Any:

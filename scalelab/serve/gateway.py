@@ -14,11 +14,14 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from scalelab import __version__
 from scalelab.serve.broker import BrokerAway, GatewaySide, Placed, Put
 from scalelab.serve.contract import load_contract
 from scalelab.serve.guard import Guard, open_guard
+from scalelab.serve.metrics import METRICS_FOLDER, GatewayMetrics
 from scalelab.serve.options import parse_key, read_options
 from scalelab.serve.pending import DrainRate, SharedCall, Waiters
 from scalelab.serve.protocol import CANCELLED, DONE, EXPIRED, Problem, Task, is_task_id, status_of
@@ -32,7 +35,6 @@ _STAYS_FULL_S = 0.02
 """after the broker refused a task for want of room, others are refused for this time without asking it"""
 _CLOSE_S = 3.0
 """a broker that hangs may not keep a gateway from ending"""
-_COUNTERS = ("accepted", "repeated", "answered", "failed", "rejected", "malformed", "cancelled")
 _HTTP_STATUS = {DONE.encode(): 200, EXPIRED.encode(): 504, CANCELLED.encode(): 409}
 
 
@@ -46,12 +48,15 @@ class Gateway:
         *,
         name: str,
         guard: Guard | None = None,
+        metrics_folder: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.broker, self.settings, self.name = broker, settings, name
         self.contract = load_contract(settings.contract)
         self.guard = guard or Guard()
-        self.counts = dict.fromkeys(_COUNTERS, 0)
+        self.metrics = GatewayMetrics()
+        self._metrics_folder = metrics_folder
+        """where the workers of the same stack count"""
         self.waiters = Waiters()
         self.draining = asyncio.Event()
         """set when the process was asked to end: streams say goodbye"""
@@ -82,7 +87,19 @@ class Gateway:
         """Return counters since the start of this gateway, and the state of the queue now."""
         health = await self.broker.health()
         rate = {"drain_rate_per_s": round(self._rate.per_second, 1), "waiting": len(self.waiters)}
-        return {**self.counts, **vars(health), **rate}
+        return {**self.metrics.counts(), **vars(health), **rate}
+
+    async def scrape(self, accept: str) -> tuple[bytes, str]:
+        """Return text and content type for Prometheus: what this gateway and its workers counted."""
+        from scalelab.serve.scrape import render_gateway
+
+        self.metrics.waiting(len(self.waiters))
+        try:
+            health = await self.broker.health()
+        except BrokerAway:  # the scrape tells of it and does not fail
+            health = None
+        facts = {"version": __version__, "contract": self.settings.contract}
+        return render_gateway(self.metrics, health, folder=self._metrics_folder, facts=facts, accept=accept)
 
     def admit(self, query: bytes, head: Mapping[bytes, bytes], body: bytes) -> tuple[Put, float]:
         """Make a task of a request; return it and how long the client waits [s].
@@ -116,7 +133,7 @@ class Gateway:
         if isinstance(placed, Exception):
             raise placed
         if placed.task_id == put.task.task_id:
-            self.counts["accepted"] += 1
+            self.metrics.accepted()
         elif not placed.task_id:
             raise self._overload()
         elif placed.digest != put.digest:
@@ -126,12 +143,12 @@ class Gateway:
                 hint=f"use a new key for a new {self.contract.item}",
             )
         else:
-            self.counts["repeated"] += 1
+            self.metrics.repeated()
         return placed.task_id
 
     def refuse(self, problem: Problem) -> None:
         """Count a request that was refused."""
-        self.counts["rejected" if problem.status in (429, 503) else "malformed"] += 1
+        self.metrics.reject(problem.status)
 
     def location(self, task_id: str) -> bytes:
         """Return the path of a task."""
@@ -176,7 +193,7 @@ class Gateway:
         except BrokerAway as error:
             raise broker_away(error) from None
         answer = self._known(task_id, stands)
-        self.counts["cancelled"] += http_status_of(answer) == 409
+        self.metrics.cancelled(http_status_of(answer) == 409)
         self.waiters.announce(task_id, answer)
         return answer
 
@@ -221,8 +238,7 @@ class Gateway:
                 await asyncio.sleep(0.2)
                 continue
             for task_id, answer in answers:
-                self.counts["answered"] += 1
-                self.counts["failed"] += http_status_of(answer) != 200
+                self.metrics.heard(answer)
                 self.waiters.announce(task_id, answer)
 
 
@@ -239,17 +255,18 @@ def broker_away(error: BrokerAway) -> Problem:
 def main() -> None:
     """Run a gateway until SIGTERM; requests under way are answered first."""
     import sys
-    from pathlib import Path
 
     from scalelab.serve.broker import open_gateway_side
     from scalelab.serve.server import serve_gateway
     from scalelab.serve.settings import broker_url
 
-    settings, port = StackSettings.read(Path(sys.argv[1])), int(sys.argv[2])
+    file, port = Path(sys.argv[1]), int(sys.argv[2])
+    settings = StackSettings.read(file)
     name = os.urandom(6).hex()  # new at each start: answers for a gateway that died are not for this one
     broker = open_gateway_side(broker_url(), queue=settings.queue, name=name, limits=settings.limits)
     guard = open_guard(settings.api_key_file, settings.rate_limit)
-    serve_gateway(Gateway(broker, settings, name=name, guard=guard), settings.host, port)
+    gateway = Gateway(broker, settings, name=name, guard=guard, metrics_folder=file.parent / METRICS_FOLDER)
+    serve_gateway(gateway, settings.host, port)
 
 
 if __name__ == "__main__":

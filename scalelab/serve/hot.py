@@ -55,7 +55,8 @@ class HotRequest:
         self._put = put
         if wait_s:
             loop = self._wire.loop
-            self._until_s = loop.time() + wait_s
+            self._asked_s = loop.time()
+            self._until_s = self._asked_s + wait_s
             self._timer = loop.call_later(min(wait_s, LOOK_AGAIN_S), self._look_again, put.task.task_id)
             self._gateway.waiters.call(put.task.task_id, self._answered)
         self._gateway.queue(put, self._placed)
@@ -80,6 +81,7 @@ class HotRequest:
 
     def _answered(self, answer: bytes) -> None:
         assert self._put is not None
+        self._gateway.metrics.waited(self._wire.loop.time() - self._asked_s)
         self._reply(http_status_of(answer), self._put.task.task_id, answer)
 
     def _look_again(self, task_id: str) -> None:

@@ -6,7 +6,6 @@ when somebody asks.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
@@ -14,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from scalelab.serve.broker import Answer, Delivery
-from scalelab.serve.protocol import CANCELLED, DONE, EXPIRED, FAILED
+from scalelab.serve.protocol import CANCELLED, DONE, EXPIRED, FAILED, status_of
 from scalelab.serve.settings import StackSettings
 from scalelab.serve.tally import COUNTER, GAUGE, HISTOGRAM, Layout, Metric, Tally
 
@@ -41,6 +40,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.
 TASKS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 METRICS_FOLDER = "metrics"
 """in the folder of a stack"""
+_FAILED = FAILED.encode()
 STAGES = ("queue", "model", "total")
 
 GATEWAY = Layout(
@@ -57,6 +57,7 @@ GATEWAY = Layout(
     Metric(
         "answer_wait_seconds", HISTOGRAM, "from request to answer, where the client waited", bounds=SECONDS
     ),
+    Metric("requests_cancelled", COUNTER, "tasks cancelled at a client's word"),
     Metric("requests_waiting", GAUGE, "requests that wait for an answer now"),
 )
 WORKER = Layout(
@@ -75,7 +76,6 @@ WORKER = Layout(
     Metric("tasks_running", GAUGE, "tasks in the hands of the worker now"),
     Metric("last_step_timestamp_seconds", GAUGE, "when the worker last looked for tasks"),
 )
-_MARK = b'"status":"'
 
 
 class GatewayMetrics:
@@ -85,12 +85,13 @@ class GatewayMetrics:
         self.tally = Tally(GATEWAY)
         self.accepted = self.tally.counter("requests_accepted")
         self.repeated = self.tally.counter("requests_repeated")
+        self.cancelled = self.tally.counter("requests_cancelled")
         self.waited = self.tally.histogram("answer_wait_seconds")
         self.waiting = self.tally.gauge("requests_waiting")
         self._rejected = {
             reason: self.tally.counter("requests_rejected", reason) for reason in {*REASONS.values(), OTHER}
         }
-        self._answers = {status: self.tally.counter("answers", status) for status in STATUSES}
+        self._answers = {status.encode(): self.tally.counter("answers", status) for status in STATUSES}
 
     def reject(self, http_status: int) -> None:
         """Count a request that was refused with this status."""
@@ -98,7 +99,7 @@ class GatewayMetrics:
 
     def heard(self, answer: bytes) -> None:
         """Count an answer by its status."""
-        self._answers[status_of(answer)]()
+        self._answers.get(status_of(answer), self._answers[_FAILED])()
 
     def counts(self) -> dict[str, int]:
         """Return the few sums that `/v1/stats` tells."""
@@ -112,6 +113,7 @@ class GatewayMetrics:
             "failed": sum(answers.values()) - answers[DONE],
             "rejected": rejected,
             "malformed": sum(refused.values()),
+            "cancelled": self._value("requests_cancelled"),
         }
 
     def _value(self, name: str, label: str = "") -> int:
@@ -133,7 +135,7 @@ class WorkerMetrics:
         self._queue, self._model, self._total = (
             self.tally.histogram("task_duration_seconds", stage) for stage in STAGES
         )
-        self._finished = {status: self.tally.counter("tasks_finished", status) for status in STATUSES}
+        self._finished = {s.encode(): self.tally.counter("tasks_finished", s) for s in STATUSES}
         self._retries = self.tally.counter("task_retries")
         self._dead_lettered = self.tally.counter("tasks_dead_lettered")
         self._running = self.tally.gauge("tasks_running")
@@ -163,25 +165,18 @@ class WorkerMetrics:
         since_taken_s = self._clock() - self._taken_s
         for answer in answers:
             self._total(answer.delivery.waited_s + since_taken_s)
-            self._finished[status_of(answer.body)]()
+            self._finished.get(status_of(answer.body), self._finished[_FAILED])()
             if answer.dead_letter:
                 self._dead_lettered()
         self._running(0)
 
 
-def status_of(answer: bytes) -> str:
-    """Return the status in an answer as `protocol.answer` wrote it, without parsing all of it."""
-    start = answer.find(_MARK, 0, 80) + len(_MARK)
-    status = answer[start : answer.find(b'"', start)].decode()
-    return status if status in STATUSES else FAILED
-
-
-def open_worker_metrics(folder: Path, settings: StackSettings, *, name: str) -> WorkerMetrics:
+def open_worker_metrics(folder: Path, settings: StackSettings, *, name: str, version: str) -> WorkerMetrics:
     """Return the counters of the worker `name`, which the gateway reads in `folder`.
 
-    With `PORT_VARIABLE` set, they are answered on that port too.
+    With `PORT_VARIABLE` set, they are answered on that port too. `version` is the model's.
     """
-    facts = model_facts(settings.model, settings.model_path)
+    facts = {"model": settings.model, "file": Path(settings.model_path).name, "version": version}
     try:
         folder.mkdir(exist_ok=True)
         metrics = WorkerMetrics(folder / f"{name}.cells", facts)
@@ -193,9 +188,3 @@ def open_worker_metrics(folder: Path, settings: StackSettings, *, name: str) -> 
 
         serve_worker_metrics(metrics, name=name, host=settings.host, port=int(port))
     return metrics
-
-
-def model_facts(model: str, path: str) -> dict[str, str]:
-    """Return which model this is: factory, file and the first digits of its SHA-256."""
-    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return {"model": model, "file": Path(path).name, "sha256": digest[:12]}

@@ -203,7 +203,7 @@ def main() -> None:
     settings = StackSettings.read(file)
     model = load_model(settings)
     broker = _open_broker(settings, name)
-    metrics = open_worker_metrics(file.parent / METRICS_FOLDER, settings, name=name)
+    metrics = open_worker_metrics(file.parent / METRICS_FOLDER, settings, name=name, version=model.version)
     worker = Worker(broker, model, policy=settings.policy, limits=settings.limits, metrics=metrics)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.drain())

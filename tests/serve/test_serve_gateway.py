@@ -271,8 +271,8 @@ def test_counters_count_each_request_once(serve):
         _, _, stats = await client.json("GET", "/v1/stats")
         assert (stats["accepted"], stats["answered"], stats["malformed"], stats["waiting"]) == (1, 1, 1, 0)
         _, _, text = await client.request("GET", "/metrics")
-        assert b"scalelab_accepted_total 1\n" in text
-        assert b"# TYPE scalelab_depth gauge\n" in text
+        assert b"scalelab_requests_accepted_total 1.0\n" in text
+        assert b"# TYPE scalelab_queue_depth_tasks gauge\n" in text
 
     serve(work)
 
