@@ -30,12 +30,20 @@ for command in (serve_images.images, serve_roles.gateway, serve_roles.worker, se
     "--model-path", type=click.Path(path_type=Path), help="Model file to serve.  [default: the demo's]"
 )
 @click.option("--model", help="Factory that loads it, MODULE:FACTORY.  [default: the PIN reader's]")
+@click.option("--contract", help="What it takes and gives, MODULE:NAME.  [default: the PIN reader's]")
 @click.option("--workers", default=1, show_default=True, help="Worker processes.")
 @click.option("--threads", default=1, show_default=True, help="Threads of the model in each worker.")
 @click.option("--max-batch", default=16, show_default=True, help="Most images in one run of the model.")
 @click.option("--max-depth", default=20_000, show_default=True, help="Most tasks queued; then 429.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=0, help="Port to listen on.  [default: a free one]")
+@click.option("--max-body", default=64 * 1024, show_default=True, help="Most bytes in a request's body.")
+@click.option("--rate-limit", default=0.0, help="Most requests a second of one client.  [default: no limit]")
+@click.option(
+    "--api-key-file",
+    type=click.Path(path_type=Path),
+    help="Serve only who sends a key from this file, one a line.",
+)
 @click.option(
     "--broker", default="", envvar="SCALELAB_BROKER", help="redis://HOST:PORT/0.  [default: our own]"
 )
@@ -44,12 +52,16 @@ for command in (serve_images.images, serve_roles.gateway, serve_roles.worker, se
 def up(
     model_path: Path | None,
     model: str | None,
+    contract: str | None,
     workers: int,
     threads: int,
     max_batch: int,
     max_depth: int,
     host: str,
     port: int,
+    max_body: int,
+    rate_limit: float,
+    api_key_file: Path | None,
     broker: str,
     naive: bool,
     detach: bool,
@@ -71,10 +83,14 @@ def up(
     settings = StackSettings(
         model_path=str(path.resolve()),
         model=model or DEFAULT_MODEL,
+        contract=contract or StackSettings.contract,
         workers=workers,
         threads=threads,
         host=host,
         port=port,
+        max_body_bytes=max_body,
+        rate_limit=rate_limit,
+        api_key_file=str(api_key_file.resolve()) if api_key_file else "",
         naive=naive,
         policy=BatchPolicy(max_batch=max_batch),
         limits=BrokerLimits(max_depth=max_depth),
@@ -87,6 +103,8 @@ def up(
         click.echo(f"model     {path}")
     if cleaned := clean_stale(folder):
         click.echo(cleaned, err=True)
+    if exposure := settings.exposure():
+        click.echo(f"warning: {exposure}", err=True)
     if detach:
         stack = start_stack(settings, folder=folder, broker=broker, detached=True)
         _show(stack.state())
@@ -261,11 +279,17 @@ def _differences(found: StackSettings, asked: StackSettings, state: StackState) 
     from urllib.parse import urlsplit
 
     found = replace(found, port=(urlsplit(state.url).port or 0) if asked.port else 0)
-    names = {"policy": "max_batch", "limits": "max_depth"}
+    names = {"policy": "max_batch", "limits": "max_depth", "max_body_bytes": "max_body"}
 
     def shown(settings: StackSettings, name: str) -> Any:
         value = getattr(settings, name)
-        return getattr(value, names[name]) if name in names else value
+        return (
+            getattr(value, names[name])
+            if name in ("policy", "limits")
+            else value
+            if value != ""
+            else "(none)"
+        )
 
     return [
         f"--{names.get(name, name).replace('_', '-')} {shown(found, name)} (asked: {shown(asked, name)})"

@@ -86,7 +86,12 @@ class StackSettings:
             )
         self._check_access()
         need_installed(_PACKAGES, extra="serve")  # here, where the hint is seen, not in a child's log
-        load_contract(self.contract)
+        item_bytes = load_contract(self.contract).payload_bytes
+        if self.max_body_bytes < item_bytes:
+            raise ConfigError(
+                f"bodies of at most {self.max_body_bytes} bytes hold no item of {item_bytes}",
+                hint=f"give {item_bytes} or more; JSON needs about three times as much",
+            )
         check_model(self.model, self.model_path)
         if broker:
             check_url(broker)

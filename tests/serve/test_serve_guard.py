@@ -94,6 +94,21 @@ def test_a_file_without_usable_keys_is_refused_without_saying_them(tmp_path, con
 
 
 @pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"rate_limit": -1}, "-1 requests a second"),
+        ({"rate_limit": float("nan")}, "nan requests a second"),
+        ({"rate_limit": 5, "naive": True}, "naive app"),
+        ({"api_key_file": "/nowhere/keys"}, "/nowhere/keys"),
+        ({"max_body_bytes": 4703}, "4703 bytes hold no item of 4704"),
+    ],
+)
+def test_settings_that_cannot_be_kept_are_refused(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        StackSettings(model_path="", **settings).check()
+
+
+@pytest.mark.parametrize(
     ("host", "key_file", "is_exposed"),
     [("127.0.0.1", "", False), ("localhost", "", False), ("0.0.0.0", "", True), ("0.0.0.0", "keys", False)],
 )
