@@ -99,7 +99,7 @@ class GatewayMetrics:
 
     def heard(self, answer: bytes) -> None:
         """Count an answer by its status."""
-        self._answers.get(status_of(answer), self._answers[_FAILED])()
+        (self._answers.get(status_of(answer)) or self._answers[_FAILED])()
 
     def counts(self) -> dict[str, int]:
         """Return the few sums that `/v1/stats` tells."""
@@ -165,7 +165,7 @@ class WorkerMetrics:
         since_taken_s = self._clock() - self._taken_s
         for answer in answers:
             self._total(answer.delivery.waited_s + since_taken_s)
-            self._finished.get(status_of(answer.body), self._finished[_FAILED])()
+            (self._finished.get(status_of(answer.body)) or self._finished[_FAILED])()
             if answer.dead_letter:
                 self._dead_lettered()
         self._running(0)

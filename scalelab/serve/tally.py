@@ -80,17 +80,16 @@ class Tally:
         """
         self.layout = layout
         self.facts = dict(facts or {})
-        length = HEADER_BYTES + layout.size * 8
-        if path is None:
-            memory = mmap.mmap(-1, length)
-        else:
-            header = {"mark": layout.mark, "pid": os.getpid(), "started_at": start_time(os.getpid())}
-            fresh = path.with_suffix(".new")
-            fresh.write_bytes(_head({**header, "facts": self.facts}) + bytes(layout.size * 8))
-            os.replace(fresh, path)  # a reader sees a whole header or no file
-            with path.open("r+b") as file:
-                memory = mmap.mmap(file.fileno(), length)
-        self.cells: Any = memoryview(memory)[HEADER_BYTES:].cast("d")
+        self.cells: Any = [0.0] * layout.size if path is None else self._mapped(path)
+
+    def _mapped(self, path: Path) -> memoryview:
+        header = {"mark": self.layout.mark, "pid": os.getpid(), "started_at": start_time(os.getpid())}
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(_head({**header, "facts": self.facts}) + bytes(self.layout.size * 8))
+        os.replace(fresh, path)  # a reader sees a whole header or no file
+        with path.open("r+b") as file:
+            memory = mmap.mmap(file.fileno(), HEADER_BYTES + self.layout.size * 8)
+        return memoryview(memory)[HEADER_BYTES:].cast("d")
 
     def counter(self, name: str, value: str = "") -> Callable[..., None]:
         """Return ``add(n=1)`` for a counter."""
