@@ -99,7 +99,10 @@ class Crew:
         if now_s >= member.retry_at_s:
             stop_tree(member.process.pid, grace_s=0)
             member.start(now_s)
-            self._write_children(restarts=self.state.restarts + 1)
+            facts = {
+                key: value for key, value in self.state.facts.items() if key != name
+            }  # until it is ready
+            self._write_children(restarts=self.state.restarts + 1, facts=facts)
 
     def worker_names(self) -> list[str]:
         """Return the names of the workers that serve."""

@@ -102,7 +102,10 @@ class Worker:
             now_s=self._clock(),
             fixed_s=fixed_s,
         ):
-            taken += self._broker.take(self._policy.max_batch - len(taken), more_s)
+            try:
+                taken += self._broker.take(self._policy.max_batch - len(taken), more_s)
+            except BrokerAway:  # what is in hand must not be forgotten: it counts as ours
+                break
         self._last_batch = len(taken)
         return taken
 

@@ -172,6 +172,20 @@ def test_a_worker_knows_how_long_its_model_has_been_running():
     assert (seen, serving.running_s()) == ([3.0], 0.0)
 
 
+def test_tasks_in_hand_are_run_when_the_broker_goes_away_before_the_batch_is_full():
+    class Leaving(ListBroker):
+        def take(self, max_tasks, wait_s):
+            if not self.queued:
+                raise BrokerAway("killed")
+            return super().take(max_tasks, wait_s)
+
+    broker = Leaving(*[delivery(f"t{n}") for n in range(3)])
+    serving = worker(broker, window_s=1.0)
+    serving._last_batch, serving._runs = 5, [(1, 0.9), (2, 1.0)]  # load, and runs are dear
+    assert serving.step(0) == 3
+    assert statuses(broker) == dict.fromkeys(["t0", "t1", "t2"], "done")
+
+
 def test_a_draining_worker_takes_nothing_more():
     broker = ListBroker(delivery("t"), orphans=[delivery("o")])
     serving = worker(broker)
