@@ -189,7 +189,7 @@ class RedisWorkerSide:
         by_stream = {key.decode(): entries for key, entries in found or ()}
         return self._read(
             [
-                (priority, entry, [*fields])
+                (priority, entry, [part for field in fields.items() for part in field])
                 for priority, key in enumerate(self._streams)
                 for entry, fields in by_stream.get(key, ())
             ]
