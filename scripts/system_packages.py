@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import time
 
+NO_CONTAINERS = "only on Linux: with Docker the images can be built, their tests are skipped"
 WANTED = {
     "redis-server": (
         ("redis-server", "valkey-server"),
@@ -26,6 +27,16 @@ WANTED = {
         "only on Linux: a cable between network namespaces; the tests that lay one are skipped",
         "only on Linux: a cable between network namespaces; the tests that lay one are skipped",
     ),
+    "prometheus": (  # the server and promtool
+        ("promtool",),
+        "brew install prometheus",
+        "see prometheus.io/download; the tests that scrape are skipped",
+    ),
+    # the container images: built and run where no Docker engine is
+    **{
+        name: ((name,), NO_CONTAINERS, NO_CONTAINERS) for name in ("buildah", "podman", "runc", "debootstrap")
+    },
+    "docker-compose": (("docker-compose",), "Docker Desktop brings it", "Docker Desktop brings it"),
     # torch.compile: a compiler, and the headers of the Python that it compiles for
     "g++": (
         ("g++", "clang++", "c++", "cl"),

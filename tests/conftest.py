@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +20,9 @@ PROGRAMS = {
     "redis-server": ("redis-server", "valkey-server"),
     "chromium": ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
     "g++": ("g++", "clang++", "c++"),
+    "prometheus": ("prometheus",),
+    "promtool": ("promtool",),
+    "docker-compose": ("docker-compose",),
 }
 BRINGS_IT = "make system-packages"
 
@@ -46,6 +49,12 @@ def redis_server() -> str:
 def cxx_compiler() -> str:
     """Path of a C++ compiler, which torch.compile calls."""
     return _program("g++")
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """Give the path of one of `PROGRAMS`."""
+    return _program
 
 
 def _program(name: str) -> str:

@@ -6,12 +6,12 @@ import click
 
 
 @click.command()
-@click.option("--target", type=click.Choice(["gateway", "worker"]), help="Only this one.  [default: both]")
+@click.option("--target", type=click.Choice(["gateway", "worker", "load"]), help="Only this one.")
 @click.option("--builder", default="", help="docker, podman or buildah.  [default: the first that works]")
 @click.option("--base", default="python:3.11-slim", show_default=True, help="Image that they begin with.")
 @click.option("--tag", help="Tag of the images.  [default: the version]")
 def images(target: str | None, builder: str, base: str, tag: str | None) -> None:
-    """Build the images of gateway and worker, and say what each part of them weighs."""
+    """Build the images of gateway, worker and load generator, and say what each part of them weighs."""
     from scalelab import __version__
     from scalelab.core.units import format_bytes
     from scalelab.serve.images import TARGETS, build_image, find_builder, image_layers

@@ -20,7 +20,7 @@ from scalelab import __version__
 from scalelab.core.errors import ConfigError, MissingDependency, RunFailed
 from scalelab.core.machine import git_revision
 
-TARGETS = ("gateway", "worker")
+TARGETS = ("gateway", "worker", "load")
 BUILDERS = ("docker", "podman", "buildah")
 BASE = "python:3.11-slim"
 _PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "timeout", "proxy")
@@ -57,7 +57,7 @@ def build_image(target: str, *, builder: str, base: str = BASE, tag: str = __ver
     """Build ``scalelab-TARGET:TAG`` and return its name.
 
     Args:
-        target: ``gateway`` or ``worker``.
+        target: one of `TARGETS`.
         builder: one of `BUILDERS`, as `find_builder` gave it.
         base: the image that it begins with: Python 3.11 with pip.
 
