@@ -8,7 +8,7 @@ from typing import Any
 import uvicorn
 
 from scalelab.serve.connections import Connections
-from scalelab.serve.face import build_face
+from scalelab.serve.door import Door
 from scalelab.serve.gateway import Gateway
 from scalelab.serve.routes import TaskRoutes
 from scalelab.serve.wire import Wire
@@ -31,7 +31,7 @@ class GatewayServer(uvicorn.Server):
             idle_timeout_s=settings.idle_timeout_s,
             upload_timeout_s=settings.upload_timeout_s,
         )
-        app = TaskRoutes(gateway, build_face(gateway))
+        app = TaskRoutes(gateway, Door(gateway))
         super().__init__(configure(app, host, port, http=Wire.bound(gateway, self._connections)))
 
     async def on_tick(self, counter: int) -> bool:

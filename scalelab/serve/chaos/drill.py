@@ -161,12 +161,13 @@ def _account(
     deaths: tuple[str, ...],
     at: int,
 ) -> DrillResult:
+    involved = {at + offset for offset in FAULTS[name].kinds}
     harmful = {at + offset for offset, kind in FAULTS[name].kinds.items() if kind not in (GOOD, SLOW)}
     accepted = [one for one in sent if one.task_id]
     answered = [one for one in accepted if one.status and one.status != "lost"]
     wrong = [one for one in answered if one.status != ("failed" if one.number in harmful else "done")]
     lost = len(accepted) - len(answered)
-    before = [one.answered_s for one in answered if one.accepted_s < fault_s]
+    before = [one.answered_s for one in answered if one.accepted_s < fault_s or one.number in involved]
     after = [one.answered_s for one in answered if one.accepted_s >= fault_s]
     is_served = bool(after) and not lost
     recovered_s = max(*before, min(after), whole_s, fault_s) if is_served else float("inf")
