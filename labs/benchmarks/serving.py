@@ -50,7 +50,16 @@ effort = Effort(
     calm_s=calm_s,
     kill_requests=kill_requests,
 )
-findings = compare(WORKLOADS[workload], chosen, model_path, python, effort, seed=seed)
+log = (artifacts_folder(artifacts) / f"serving-{workload}.log").open("w", buffering=1)
+
+
+def say(line: str) -> None:
+    print(line)
+    print(line, file=log)  # papermill shows a cell's output at its end: this can be watched
+
+
+findings = compare(WORKLOADS[workload], chosen, model_path, python, effort, seed=seed, say=say)
+log.close()
 findings.absent.update(absent)
 print(markdown(findings))
 

@@ -1,7 +1,8 @@
 """The ceiling: processes that run the model on the same items and nothing else.
 
-Each waits on its standard input for a line ``SECONDS BATCH`` and answers with items per second. They stay
-open between measurements (idle, no CPU), so that one takes two seconds and can stand between any two systems.
+Each waits on its standard input for a line ``SECONDS BATCH`` and answers with items per second and CPU
+microseconds per item. They stay open between measurements (idle, no CPU), so that a reading takes a second
+and can stand between any two systems.
 
     python -m peers.bare
 """
@@ -25,6 +26,8 @@ class Ceiling:
     def __init__(self, given: Given, environment: dict[str, str], *, processes: int = WORKERS):
         self._given, self._environment, self._count = given, environment, processes
         self.batch = 0
+        self.cpu_us: list[float] = []
+        """of one item, at the best batch size, reading by reading"""
 
     def __enter__(self) -> Ceiling:
         command = [sys.executable, "-m", "peers.bare"]
@@ -35,8 +38,8 @@ class Ceiling:
 
     def __exit__(self, *_: object) -> None:
         for process in self._processes:
-            stop_tree(process.pid, grace_s=0)
-            process.wait()
+            with process:  # closes its pipes
+                stop_tree(process.pid, grace_s=0)
 
     def find_batch(self, seconds: float = 0.7) -> float:
         """Choose the batch size that gives the most; return that rate."""
@@ -50,7 +53,10 @@ class Ceiling:
             assert process.stdin is not None
             process.stdin.write(b"%f %d\n" % (seconds, batch or self.batch))
             process.stdin.flush()
-        return sum(float(self._line(process)) for process in self._processes)
+        answers = [tuple(map(float, self._line(process).split())) for process in self._processes]
+        if not batch:
+            self.cpu_us.append(sum(cpu_us for _, cpu_us in answers) / len(answers))
+        return sum(rate for rate, _ in answers)
 
     @staticmethod
     def _line(process: subprocess.Popen[bytes]) -> str:
@@ -70,12 +76,12 @@ def main() -> None:
     for line in sys.stdin:
         seconds, batch = float(line.split()[0]), int(line.split()[1])
         batches = [items[at : at + batch] for at in range(0, ITEMS, batch)]
-        done, started_s = 0, time.perf_counter()
+        done, started_s, cpu_s = 0, time.perf_counter(), time.process_time()
         while (spent_s := time.perf_counter() - started_s) < seconds:
             for chunk in batches:
                 model.predict_batch(chunk)
             done += ITEMS
-        sys.stdout.write(f"{done / spent_s}\n")
+        sys.stdout.write(f"{done / spent_s} {1e6 * (time.process_time() - cpu_s) / done}\n")
         sys.stdout.flush()
 
 

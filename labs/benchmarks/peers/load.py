@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,8 @@ class Closed:
 
     per_second: float
     """good answers"""
+    answered: int
+    """good answers, those of the warm-up too"""
     bad: int
     """answers of another status, broken connections, timeouts"""
     generator: str
@@ -78,7 +80,8 @@ def closed_loop(door: Door, seconds: float, warmup_s: float = 0.7) -> Closed:
     wrk = shutil.which("wrk")
     if wrk is None:
         found = open_loop(door, None, seconds, warmup_s=warmup_s, connections=CONNECTIONS)
-        return Closed(found["throughput_per_s"], found["n"] - found["ok"], "peers.generator")
+        rate = found["throughput_per_s"]
+        return Closed(rate, round(rate * (seconds + warmup_s)), found["n"] - found["ok"], "peers.generator")
     with tempfile.TemporaryDirectory(prefix="peers-wrk-") as name:
         folder = Path(name)
         for number, body in enumerate(door.bodies, 1):
@@ -88,27 +91,27 @@ def closed_loop(door: Door, seconds: float, warmup_s: float = 0.7) -> Closed:
             _LUA % {"count": len(door.bodies), "folder": folder, "path": door.path,
                     "content_type": door.content_type}
         )  # fmt: skip
-        if warmup_s:
-            _wrk(wrk, door, script, warmup_s)
-        return _wrk(wrk, door, script, seconds)
+        before = _wrk(wrk, door, script, warmup_s).answered if warmup_s else 0
+        found = _wrk(wrk, door, script, seconds)
+        return replace(found, answered=found.answered + before)
 
 
 def _wrk(wrk: str, door: Door, script: Path, seconds: float) -> Closed:
     # wrk counts whole seconds, so it is ended by SIGINT, after which it reports
     command = [wrk, "-t1", f"-c{CONNECTIONS}", "-d3600s", "--timeout", "10s", "-s", str(script)]
-    process = start([*command, f"http://{door.host}:{door.port}"], pipes=True)
-    try:
-        time.sleep(seconds)
-        process.send_signal(signal.SIGINT)
-        output = process.communicate(timeout=20)[0].decode(errors="replace")
-    finally:
-        process.kill()
-        process.wait()
+    with start([*command, f"http://{door.host}:{door.port}"], pipes=True) as process:
+        try:
+            time.sleep(seconds)
+            process.send_signal(signal.SIGINT)
+            output = process.communicate(timeout=20)[0].decode(errors="replace")
+        finally:
+            process.kill()
     result = next((line for line in output.splitlines() if line.startswith("RESULT")), None)
     if result is None:
         raise RunFailed(f"wrk said nothing of its run:\n{output[-500:]}", hint="run it by hand")
     requests, duration_us, bad_status, broken = map(int, result.split()[1:])
-    return Closed((requests - bad_status) / duration_us * 1e6, bad_status + broken, "wrk")
+    good = requests - bad_status
+    return Closed(good / duration_us * 1e6, good, bad_status + broken, "wrk")
 
 
 def open_loop(
@@ -134,20 +137,19 @@ def open_loop(
                      connections=connections, seed=seed)  # fmt: skip
     with tempfile.TemporaryFile("w+") as errors:
         command = [sys.executable, "-m", "peers.generator"]
-        process = start(command, env=with_peers(), output=errors, pipes=True)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(plan).encode())
-            process.stdin.close()
-            started = process.stdout.readline()
-            if started and during is not None:
-                time.sleep(during[0])
-                during[1]()
-            answer = process.stdout.readline()
-        finally:
-            process.kill()
-            process.wait()
+        with start(command, env=with_peers(), output=errors, pipes=True) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                process.stdin.write(json.dumps(plan).encode())
+                process.stdin.close()
+                started = process.stdout.readline()
+                if started and during is not None:
+                    time.sleep(during[0])
+                    during[1]()
+                answer = process.stdout.readline()
+            finally:
+                process.kill()
         if not answer:
             errors.seek(0)
             raise RunFailed(f"the load generator failed:\n{errors.read()[-1000:]}", hint="is the system up?")

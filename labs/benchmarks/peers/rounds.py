@@ -53,6 +53,8 @@ class Seen:
     closed_share: list[float] = field(default_factory=list)
     """of the ceiling around it"""
     ceiling: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+    """of all processes, for one request of the closed loop, the model's run included"""
     knee: list[float] = field(default_factory=list)
     knee_share: list[float] = field(default_factory=list)
     calm: list[dict[str, Any]] = field(default_factory=list)
@@ -79,6 +81,8 @@ class Findings:
     effort: Effort
     seen: dict[tuple[str, str], Seen] = field(default_factory=dict)
     ceilings: list[float] = field(default_factory=list)
+    ceiling_cpu_us: list[float] = field(default_factory=list)
+    """of one item in the bare runtime"""
     batch: int = 0
     """at which the bare runtime is fastest"""
     calm_rate_per_s: float = 0.0
@@ -106,7 +110,7 @@ def compare(
     given = Given(workload, str(model_path), 0, True)
     with Ceiling(given, {**given.environment(), **with_peers(), "OMP_NUM_THREADS": "1"}) as ceiling:
         findings.ceilings.append(ceiling.find_batch())
-        findings.batch = ceiling.batch
+        findings.batch, findings.ceiling_cpu_us = ceiling.batch, ceiling.cpu_us
         say(f"{workload.title}: ceiling {findings.ceilings[0]:,.0f}/s at batch {ceiling.batch}")
         for number in range(effort.rounds):
             for system in systems if number % 2 == 0 else tuple(reversed(systems)):
@@ -153,7 +157,9 @@ def _visit(run: Running, findings: Findings, ceiling: Ceiling, number: int, seed
         seen = findings.seen.setdefault((run.system.name, body), Seen(run.system, body))
         seen.start_s.append(run.start_s)
         before = _read(findings, ceiling)
+        cpu_s = run.cpu_s()
         closed = closed_loop(door, effort.closed_s)
+        seen.cpu_us.append(1e6 * (run.cpu_s() - cpu_s) / max(1, closed.answered))
         findings.generator = closed.generator
         after = _read(findings, ceiling)
         seen.closed.append(closed.per_second)

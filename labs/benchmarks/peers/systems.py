@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,18 +100,23 @@ class Running:
     """kind of body -> where it goes"""
     start_s: float
     """from the start of the first process to the first answer [s]"""
-    roots: tuple[int, ...]
+    root: int
+    """the process that all others descend from"""
     pids: Path
 
-    def memory_bytes(self) -> int:
+    def memory_bytes(self) -> float:
         """Return the memory of all its processes, shared pages divided among those who share them (PSS)."""
-        total = 0
-        for root in self.roots:
-            for process in [psutil.Process(root), *psutil.Process(root).children(recursive=True)]:
-                try:
-                    total += process.memory_full_info().pss
-                except (psutil.NoSuchProcess, psutil.AccessDenied):
-                    continue
+        return self._sum(lambda process: float(process.memory_full_info().pss))
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds that all its processes have used."""
+        return self._sum(lambda process: sum(process.cpu_times()[:2]))
+
+    def _sum(self, of: Callable[[psutil.Process], float]) -> float:
+        root, total = psutil.Process(self.root), 0.0
+        for process in [root, *root.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                total += of(process)
         return total
 
     def kill_worker(self) -> int:
@@ -147,7 +152,7 @@ def running(system: System, workload: Workload, model_path: Path, python: Path) 
         try:
             doors = makes(given.port, system.path)
             _wait(system, doors, lambda: child.poll(), folder / "log")
-            yield Running(system, doors, time.perf_counter() - started_s, (child.pid,), pids)
+            yield Running(system, doors, time.perf_counter() - started_s, child.pid, pids)
         finally:
             stop_tree(child.pid, grace_s=5.0)
             child.wait()
@@ -170,7 +175,7 @@ def _ours(
         doors = makes(port, f"/v1/{given.workload.name}?wait_s=20")
         _wait(system, doors, lambda: None, stack.folder / "gateway.log")
         yield Running(
-            system, doors, time.perf_counter() - started_s, (stack.pids()["supervisor"],), folder / "pids"
+            system, doors, time.perf_counter() - started_s, stack.pids()["supervisor"], folder / "pids"
         )
 
 

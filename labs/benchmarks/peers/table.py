@@ -24,7 +24,7 @@ HEAD = (
     "body",
     "closed loop, 64 connections [1/s]",
     "% of ceiling",
-    "us a request beyond the bare call",
+    "CPU of a request, the model's included [us]",
     f"highest Poisson rate with p95 < {1e3 * SLO_S:.0f} ms [1/s]",
     "% of ceiling",
     "p50 / p95 / p99 at {rate} [ms]",
@@ -48,7 +48,7 @@ def rows(findings: Findings) -> list[tuple[str, ...]]:
                 seen.body,
                 _spread(seen.closed),
                 _spread([100 * share for share in seen.closed_share]),
-                _spread(overheads_us(seen)),
+                _spread(seen.cpu_us),
                 _spread(seen.knee),
                 _spread([100 * share for share in seen.knee_share]),
                 " / ".join(_spread(calm_ms(seen, percent), ",.1f") for percent in PERCENTS)
@@ -70,7 +70,8 @@ def markdown(findings: Findings) -> str:
     lines += [
         "",
         f"{findings.workload.title}; ceiling (bare runtime, {WORKERS} processes, batch {findings.batch}): "
-        f"{ceiling}/s over {len(findings.ceilings)} readings; {findings.effort.rounds} interleaved rounds; "
+        f"{ceiling}/s, {_spread(findings.ceiling_cpu_us)} us of CPU an item, "
+        f"over {len(findings.ceilings)} readings; {findings.effort.rounds} interleaved rounds; "
         "medians, lowest and highest round in brackets; "
         f"closed loop by {findings.generator}, Poisson by peers.generator.",
         *(f"No number of {name}: {why.splitlines()[0]}" for name, why in findings.absent.items()),
@@ -87,7 +88,7 @@ def metrics(findings: Findings) -> list[Metric]:
         values: dict[tuple[str, str], Sequence[float]] = {
             ("closed", "1/s"): seen.closed,
             ("closed_share", "share"): seen.closed_share,
-            ("overhead", "s"): [1e-6 * each for each in overheads_us(seen)],
+            ("cpu_per_request", "s"): [1e-6 * each for each in seen.cpu_us],
             ("knee", "1/s"): seen.knee,
             ("knee_share", "share"): seen.knee_share,
             ("memory", "B"): seen.memory_bytes,
@@ -188,15 +189,6 @@ def paired(mine: Sequence[float], theirs: Sequence[float]) -> Estimate | None:
         return None
     padded = [*theirs, *[statistics.median(theirs)] * (len(mine) - len(theirs))]
     return estimate_median([a / b for a, b in zip(mine, padded, strict=False)])
-
-
-def overheads_us(seen: Seen) -> list[float]:
-    """Return the core time that a request costs beyond the bare call [us], round by round."""
-    return [
-        1e6 * WORKERS * (1 / closed - 1 / ceiling)
-        for closed, ceiling in zip(seen.closed, seen.ceiling, strict=True)
-        if closed
-    ]
 
 
 def calm_ms(seen: Seen, percent: int) -> list[float]:
