@@ -23,11 +23,11 @@ CONNECTION = {"protocol": 2, "socket_connect_timeout": 2.0, "socket_timeout": 10
 """no retries inside the client: both sides of the broker know better what may be repeated"""
 _WORKER_SCRIPTS = (TAKE, TAKE_OVER, FINISH, GIVE_BACK)
 _REFUSALS = {
-    "OOM": "its memory is full: raise maxmemory, or add workers; what was accepted is kept",
+    "maxmemory": "its memory is full: raise maxmemory, or add workers; what was accepted is kept",
     "MISCONF": "its disk is full or cannot be written: see its log; what was accepted is kept",
     "NOREPLICAS": "too few of its replicas answer; it is tried again",
 }
-"""a word of the server's refusal, and the next step"""
+"""a word of the server's refusal (the client cuts off "OOM"), and the next step"""
 
 
 def key_prefix(queue: str) -> str:
