@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalelab.cli import serve_images, serve_roles
+from scalelab.cli import serve_images, serve_letters, serve_roles
 from scalelab.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +21,13 @@ def serve() -> None:
     """Run the reader as a service: gateway, broker and workers."""
 
 
-for command in (serve_images.images, serve_roles.gateway, serve_roles.worker, serve_roles.alive):
+for command in (
+    serve_images.images,
+    serve_roles.gateway,
+    serve_roles.worker,
+    serve_roles.alive,
+    serve_letters.dead_letters,
+):
     serve.add_command(command)
 
 
