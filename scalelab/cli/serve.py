@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalelab.cli import serve_images, serve_letters, serve_roles
+from scalelab.cli import serve_drills, serve_images, serve_letters, serve_roles
 from scalelab.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ for command in (
     serve_roles.worker,
     serve_roles.alive,
     serve_letters.dead_letters,
+    serve_drills.chaos,
+    serve_drills.soak,
 ):
     serve.add_command(command)
 
@@ -85,7 +87,7 @@ def up(
     from scalelab.serve.state import clean_stale
 
     running_model = _running_model(default_folder())
-    path = model_path or running_model or _default_model(model)
+    path = model_path or running_model or default_model(model)
     settings = StackSettings(
         model_path=str(path.resolve()),
         model=model or DEFAULT_MODEL,
@@ -229,7 +231,8 @@ def _running_model(folder: Path) -> Path | None:
     return None if settings is None else Path(settings.model_path)
 
 
-def _default_model(model: str | None) -> Path:
+def default_model(model: str | None) -> Path:
+    """Return the demo's model; a `model` factory of one's own needs a file of its own."""
     from scalelab.core.paths import runs_folder
 
     if model is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalelab.core.errors import RunFailed
-from scalelab.serve.chaos.counting import HUNGRY, POISON, SLOW, STARVED, Runs
+from scalelab.serve.drills.counting import HUNGRY, POISON, SLOW, STARVED, Runs
 from scalelab.serve.stack import Stack
 
 _DISK_FULL_S = 1.5

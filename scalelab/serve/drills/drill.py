@@ -12,13 +12,13 @@ from pathlib import Path
 
 from scalelab.core.errors import ConfigError, RunFailed, did_you_mean
 from scalelab.core.records import RunRecord, metric
-from scalelab.serve.chaos.client import Request, send_all
-from scalelab.serve.chaos.counting import GOOD, SLOW, Runs, make_item, write_model
-from scalelab.serve.chaos.faults import FAULTS, Fault, Scene
+from scalelab.serve.drills.client import Request, send_all
+from scalelab.serve.drills.counting import GOOD, SLOW, Runs, make_item, write_model
+from scalelab.serve.drills.faults import FAULTS, Fault, Scene
 from scalelab.serve.stack import Stack, running_stack
 from scalelab.serve.state import READY
 
-_MODEL = "scalelab.serve.chaos.counting:make"
+_MODEL = "scalelab.serve.drills.counting:make"
 _ITEM_S = 0.001
 _FAULT_AT = 0.3
 """share of the requests that is sent before the fault"""
