@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from scalelab.core.errors import ConfigError
 from scalelab.core.machine import usable_cores
@@ -22,6 +25,7 @@ FOLLOW_WAIT_S = 2.0
 BLOCKS = 10
 """each part of a window is cut into so many, for intervals; of many parts, into fewer"""
 MOST_BLOCKS = 400
+MOST_PROCESSES = 64
 
 
 def run_closed(
@@ -31,13 +35,16 @@ def run_closed(
     warmup_s: float = 1.0,
     *,
     timeout_s: float = 10.0,
-    processes: int = 1,
+    processes: int | None = 1,
     on_progress: Progress | None = None,
 ) -> LoadResult:
     """Let `users` users send one request after another, and measure.
 
     Each user waits for its answer before it sends again: at most `users` requests are in flight, so the
     load backs off exactly when the service slows down. Good for throughput; its latencies hide stalls.
+
+    Args:
+        processes: generators that share the users; None: as many as it takes (see `run_open`).
 
     Raises:
         ConfigError: a number of users, processes or a duration that is not positive.
@@ -46,13 +53,19 @@ def run_closed(
     if not isinstance(users, int) or users < 1:
         raise ConfigError(f"a closed loop of {users!r} users sends nothing", hint="give at least one user")
     _check_times(duration_s, warmup_s, timeout_s)
-    if isinstance(processes, int) and processes > users:
-        raise ConfigError(f"{processes} processes for {users} users", hint="give at most one for each user")
-    dealt = [len(range(part, users, processes)) for part in range(processes)] if processes else []
     window = Profile((Part(1.0, duration_s),))
-    spec = {"edges_s": _cut(window, warmup_s), "timeout_s": timeout_s, "users": dealt}
-    raw = merge(generate("ClosedUser", target, spec, processes=processes, on_progress=on_progress))
-    return _load_result(raw, window, warmup_s, mode="closed", users=users, processes=processes)
+    spec = {"edges_s": _cut(window, warmup_s), "timeout_s": timeout_s}
+
+    def measure(count: int) -> LoadResult:
+        if count > users:
+            raise ConfigError(f"{count} processes for {users} users", hint="give at most one for each user")
+        dealt = [len(range(part, users, count)) for part in range(count)]
+        parts = generate(
+            "ClosedUser", target, {**spec, "users": dealt}, processes=count, on_progress=on_progress
+        )
+        return load_result(merge(parts), window, warmup_s, mode="closed", users=users, processes=count)
+
+    return _widen(measure, processes, most=users)
 
 
 def run_open(
@@ -110,6 +123,42 @@ def run_profile(
 
     The result has each part on its own beside the sum of them: ``result.parts``.
     """
+    spec, times_s = plan_open(profile, warmup_s, timeout_s=timeout_s, connections=connections, seed=seed)
+
+    def measure(count: int) -> LoadResult:
+        parts = generate(
+            "OpenUser", target, spec, arrivals_s=times_s, processes=count, on_progress=on_progress
+        )
+        return load_result(merge(parts), profile, warmup_s, mode="open", users=None, processes=count)
+
+    return _widen(measure, processes)
+
+
+def _widen(
+    measure: Callable[[int], LoadResult], processes: int | None, *, most: int = MOST_PROCESSES
+) -> LoadResult:
+    """Measure with `processes` generators; None: with one, then twice as many while they are too few."""
+    count = 1 if processes is None else processes
+    if not isinstance(count, int) or not 1 <= count <= MOST_PROCESSES:
+        raise ConfigError(
+            f"{count!r} generator processes", hint=f"give 1 to {MOST_PROCESSES}: one per core to spare"
+        )
+    while True:
+        result = measure(count)
+        enough = min(most, usable_cores())
+        if processes is not None or not result.generator_is_bottleneck or 2 * count > enough:
+            return result
+        count *= 2
+
+
+def plan_open(
+    profile: Profile, warmup_s: float, *, timeout_s: float, connections: int, seed: int
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return what generators of an open loop must know, and the schedule ``(n,) float64`` [s].
+
+    Raises:
+        ConfigError: a time that is not positive, or a schedule without one request in the window.
+    """
     _check_times(profile.duration_s, warmup_s, timeout_s)
     times_s = profile.times(warmup_s=warmup_s, seed=seed)
     if not (times_s >= warmup_s).any():
@@ -124,15 +173,7 @@ def run_profile(
         "timeout_s": timeout_s,
         "connections": _check_connections(connections),
     }
-    count = 1 if processes is None else processes
-    while True:
-        parts = generate(
-            "OpenUser", target, spec, arrivals_s=times_s, processes=count, on_progress=on_progress
-        )
-        result = _load_result(merge(parts), profile, warmup_s, mode="open", users=None, processes=count)
-        if processes is not None or not result.generator_is_bottleneck or 2 * count > usable_cores():
-            return result
-        count *= 2
+    return spec, times_s
 
 
 def run_burst(
@@ -215,7 +256,7 @@ def _pieces(profile: Profile) -> int:
     return max(1, min(BLOCKS, MOST_BLOCKS // len(profile.parts)))
 
 
-def _load_result(
+def load_result(
     raw: dict[str, Any],
     profile: Profile,
     warmup_s: float,
@@ -224,6 +265,7 @@ def _load_result(
     users: int | None,
     processes: int,
 ) -> LoadResult:
+    """Build the result of one window from what the generators counted."""
     pieces = _pieces(profile)
     blocks = tuple(
         _block(block, number // pieces, profile.parts[number // pieces], pieces, is_open=users is None)

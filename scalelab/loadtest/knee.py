@@ -10,7 +10,7 @@ from typing import Any
 
 from scalelab.core.errors import ConfigError, RunFailed
 from scalelab.core.records import Metric, metric
-from scalelab.core.stats import Verdict
+from scalelab.core.stats import Estimate, Verdict
 from scalelab.loadtest.arrivals import check_positive
 from scalelab.loadtest.driver import run_closed, run_open
 from scalelab.loadtest.results import LoadResult
@@ -63,6 +63,26 @@ class Knee:
     elapsed_s: float
 
     @property
+    def crossing(self) -> Estimate | None:
+        """The rate at which p95 crosses the objective, with its 95 % interval; None under two rates.
+
+        The interval says how much it owes to the luck of the windows: in each of 1,000 resamples the tenths
+        of every window are drawn anew, and a curve that never falls is laid through the p95 of all rates
+        tried. An end at the highest or lowest rate tried says "or beyond".
+        """
+        from scalelab.loadtest.intervals import crossing
+
+        return crossing(
+            [
+                (point.rate_per_s, point.result.blocks)
+                for point in self.points
+                if point.verdict is not Verdict.INCONCLUSIVE
+                and point.result.error_share <= self.max_error_share
+            ],
+            self.slo_p95_s,
+        )
+
+    @property
     def best(self) -> KneePoint | None:
         """The last point that passed at the knee's rate."""
         passed = [p for p in self.points if p.rate_per_s == self.rate_per_s and p.verdict is Verdict.PASS]
@@ -90,6 +110,8 @@ class Knee:
     def metrics(self) -> tuple[Metric, ...]:
         """Return the knee as metrics for a `RunRecord`."""
         found = [metric("knee_rate", "1/s", self.rate_per_s)]
+        if (crossed := self.crossing) is not None:
+            found.append(metric("knee_interval", "1/s", (crossed.low, crossed.median, crossed.high)))
         if self.best is not None:
             found += [m for m in self.best.result.metrics() if m.name.startswith("latency_")]
         return tuple(found)
@@ -99,6 +121,9 @@ class Knee:
         names = ("rate_per_s", "slo_p95_s", "max_error_share", "is_confirmed", "is_lower_bound")
         return {
             **{name: getattr(self, name) for name in (*names, "generator_limited", "elapsed_s")},
+            "crossing": None
+            if (crossed := self.crossing) is None
+            else {"median": crossed.median, "low": crossed.low, "high": crossed.high},
             "points": [point.to_json() for point in self.points],
         }
 
@@ -115,6 +140,7 @@ def find_knee(
     start_rate_per_s: float | None = None,
     precision: float = 0.05,
     timeout_s: float | None = None,
+    processes: int | None = 1,
     seed: int = 0,
     on_point: Callable[[KneePoint], None] | None = None,
 ) -> Knee:
@@ -127,6 +153,7 @@ def find_knee(
     Args:
         budget_s: the search stops in time to confirm within this; a confirmation that fails adds some.
         timeout_s: give up on a request after this; default: five objectives, at least a second.
+        processes: generators that share the schedule; None: as many as it takes (see `run_open`).
         on_point: called after each point (progress).
 
     Raises:
@@ -146,8 +173,7 @@ def find_knee(
             hint=f"give at least {least_s:g} s, or shorter windows",
         )
     timeout_s = timeout_s or max(1.0, 5 * slo_p95_s)
-    target.check_listening()
-    _check_answer(target, timeout_s)
+    target.check_answer(timeout_s)
     started = time.monotonic()
     if start_rate_per_s is None:
         pilot = run_closed(target, PILOT_USERS, min(1.5, window_s), warmup_s, timeout_s=timeout_s)
@@ -155,8 +181,15 @@ def find_knee(
     check_positive("a start rate", start_rate_per_s, "requests per second")
 
     def measure(rate_per_s: float, length_s: float, draw: int) -> LoadResult:
+        nonlocal processes
         stretched_s = min(max(length_s, MIN_REQUESTS / rate_per_s), LONGEST_WINDOW_S)
-        return run_open(target, rate_per_s, stretched_s, warmup_s, timeout_s=timeout_s, seed=seed + draw)
+        result = run_open(
+            target, rate_per_s, stretched_s, warmup_s,
+            timeout_s=timeout_s, processes=processes, seed=seed + draw,
+        )  # fmt: skip
+        if processes is None and result.processes > 1:
+            processes = result.processes  # what one rate needed, the next ones begin with
+        return result
 
     search = Search(
         measure,
@@ -280,15 +313,6 @@ class Search:
         """There is time for one more rate, its retest and the confirmation."""
         needed_s = 2 * (self.window_s + _OVERHEAD_S) + self.confirm_s + _OVERHEAD_S
         return self.clock() + needed_s <= self.deadline_s
-
-
-def _check_answer(target: Target, timeout_s: float) -> None:
-    _, status = target.probe(timeout_s)
-    if status not in target.ok_statuses:
-        raise RunFailed(
-            f"{target.method} {target.url}{target.path} answers {status} to a single request",
-            hint=f"wanted {' or '.join(map(str, target.ok_statuses))}: correct the path, body or headers",
-        )
 
 
 def _settle(target: Target, slo_p95_s: float) -> None:

@@ -7,10 +7,12 @@ the schedule and hands each arrival, on time, to a sender that is free, whatever
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
 import time
+import traceback
 from array import array
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,23 @@ def read_arrivals() -> array[float]:
 WIRE = Wire(SPEC["url"], SPEC["headers"], verify_tls=SPEC["verify_tls"])
 REQUESTS = [WIRE.request(SPEC["method"], SPEC["path"], body) for body in read_bodies()]
 OK_STATUSES = frozenset(SPEC["ok_statuses"])
+
+
+def task_to_the_end(work: Any) -> Any:
+    """Make a locust task of a method; its failure ends locust, which would only try again."""
+
+    @functools.wraps(work)
+    def run(user: Any) -> None:
+        try:
+            work(user)
+        except StopUser:
+            raise
+        except Exception:
+            traceback.print_exc()
+            gevent.spawn(user.environment.runner.quit)
+            raise StopUser from None
+
+    return task(run)
 
 
 class Caller(User):
@@ -107,6 +126,14 @@ class Caller(User):
     def send_on_schedule(self, send: Any) -> None:
         """Have ``send(connection, intended_s, number)`` called at each arrival; wait for the last one."""
         senders = Senders(send, SPEC["connections"])
+        try:
+            self.hand_out(senders)
+            senders.join()
+        finally:  # its page may end a run in the middle
+            gevent.killall(senders.greenlets, block=False)
+
+    def hand_out(self, senders: Senders) -> None:
+        """Give each arrival to the senders at the moment it is due."""
         for number, intended_s in enumerate(read_arrivals()):
             wait_s = intended_s - RECORDER.now()
             if wait_s > 0:
@@ -119,7 +146,6 @@ class Caller(User):
                 senders.put(intended_s, number)
             else:
                 RECORDER.end(intended_s, UNSENT)
-        senders.join()
 
 
 class Senders:
@@ -158,7 +184,7 @@ class OpenUser(Caller):
 
     fixed_count = 1
 
-    @task
+    @task_to_the_end
     def run_schedule(self) -> None:
         """Send everything, wait for the answers, write the result."""
         self.announce_start()
@@ -173,12 +199,12 @@ class OpenUser(Caller):
 class ClosedUser(Caller):
     """Closed loop: each user sends its next request when the last one was answered."""
 
-    fixed_count = (SPEC["users"] or [1])[PART]
+    fixed_count = SPEC["users"][PART] if SPEC["users"] else 1
     begun: Any = None
     count = 0
     finished = 0
 
-    @task
+    @task_to_the_end
     def send_in_turn(self) -> None:
         """Send until the window closes; the last user to finish writes the result."""
         if ClosedUser.begun is None:
@@ -202,7 +228,7 @@ class BurstUser(Caller):
 
     fixed_count = 1
 
-    @task
+    @task_to_the_end
     def run_burst(self) -> None:
         """Send the burst, collect what was promised, write the result."""
         self.accepted, self.refused, self.answered, self.answered_with_error = 0, 0, 0, 0

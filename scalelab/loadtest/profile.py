@@ -125,6 +125,7 @@ def parse_profile(text: str, *, rate_per_s: float | None = None, duration_s: flo
                 f"{text!r} has no {'rate' if rate is None else 'duration'}",
                 hint=f"give it in the text, {_EXAMPLES[shape]}, or by --rate and --duration",
             )
+        check_positive("a rate", rate, "requests per second")
         return Profile((Part(rate, seconds),), gaps)
     if not colon or not rest:
         raise _unreadable(text)
@@ -219,9 +220,12 @@ def _range(rest: str, text: str) -> tuple[float, float, str]:
 
 def _number(word: str, text: str) -> float:
     try:
-        return float(word)
+        value = float(word)
     except ValueError:
-        raise _unreadable(text) from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise _unreadable(text)
+    return value
 
 
 def _seconds(word: str, text: str) -> float:

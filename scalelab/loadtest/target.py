@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import socket
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -93,29 +94,75 @@ class Target:
                 hint="start the service first (scalelab serve up), or correct the address",
             ) from None
 
+    def check_answer(self, timeout_s: float, *, allow_busy: bool = False, also: tuple[int, ...] = ()) -> None:
+        """Send one request, and make sure that a load test of it would measure something.
+
+        Args:
+            allow_busy: 429 and 5xx are an answer too: the service is up, and has other troubles.
+            also: statuses that are good beside `ok_statuses`.
+
+        Raises:
+            RunFailed: nothing listens, no answer, a redirect, a certificate, or another status.
+        """
+        self.check_listening()
+        _, status, location = self._ask(timeout_s)
+        wanted = (*self.ok_statuses, *also)
+        if status in wanted or (allow_busy and (status == 429 or status >= 500)):
+            return
+        what = f"{self.method} {self.url}{self.path} answers {status}"
+        if 300 <= status < 400:
+            raise RunFailed(
+                f"{what}: go to {location or 'somewhere it does not say'}",
+                hint="a load test follows no redirect: give that address and path",
+            )
+        raise RunFailed(
+            f"{what} to a single request",
+            hint=f"wanted {' or '.join(map(str, wanted))}: correct the path, body or headers",
+        )
+
     def probe(self, timeout_s: float) -> tuple[float, int]:
         """Send one request on a connection of its own; return its seconds and its status.
 
         Raises:
-            RunFailed: no answer in `timeout_s`.
+            RunFailed: no answer in `timeout_s`, or a certificate that is not trusted.
         """
-        host, port = self.address
-        kind = http.client.HTTPSConnection if self.url.startswith("https") else http.client.HTTPConnection
-        connection = kind(host, port, timeout=timeout_s)
+        return self._ask(timeout_s)[:2]
+
+    def _ask(self, timeout_s: float) -> tuple[float, int, str]:
+        connection = self._connection(timeout_s)
         started = time.perf_counter()
         try:
             body = self.bodies[0] if self.bodies else None
             connection.request(self.method, self.path, body, dict(self.headers))
             response = connection.getresponse()
             response.read()
-            return time.perf_counter() - started, response.status
+            return time.perf_counter() - started, response.status, response.getheader("Location") or ""
+        except ssl.SSLCertVerificationError as error:
+            raise RunFailed(
+                f"the certificate of {self.url} is not trusted: {error.verify_message}",
+                hint="name its authority, SSL_CERT_FILE=ca.pem, or do not check it: --insecure",
+            ) from None
+        except ssl.SSLError as error:
+            raise RunFailed(
+                f"{self.url} does not speak TLS ({error.reason or error})",
+                hint="is it http:// and not https://?",
+            ) from None
         except (OSError, http.client.HTTPException) as error:
             raise RunFailed(
-                f"{self.method} {self.url}{self.path} got no answer: {error or type(error).__name__}",
-                hint="is the service up? look at its log",
+                f"{self.method} {self.url}{self.path} got no answer: {str(error) or type(error).__name__}",
+                hint=f"is the service up, and is it really {urlsplit(self.url).scheme}? look at its log",
             ) from None
         finally:
             connection.close()
+
+    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        host, port = self.address
+        if not self.url.startswith("https"):
+            return http.client.HTTPConnection(host, port, timeout=timeout_s)
+        context = ssl.create_default_context()
+        if not self.verify_tls:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
 
 
 def _is_address(url: str) -> bool:

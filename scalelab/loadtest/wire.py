@@ -69,6 +69,8 @@ class Connection:
             TimeoutError: it took longer. ConnectionError, OSError, HTTPParseError: it broke.
         """
         until_s = time.perf_counter() + left_s
+        if left_s <= 0:
+            raise TimeoutError
         try:
             link = self._open(left_s, until_s)
             link.sendall(request)

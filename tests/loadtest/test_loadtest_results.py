@@ -3,12 +3,15 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from scalelab.core.errors import ConfigError
+from scalelab.core.errors import ConfigError, DataError
 from scalelab.loadtest import LatencyHistogram, LoadResult
+from scalelab.loadtest.generator import add_buckets, merge
+from scalelab.loadtest.latency import UNSENT, add
 from scalelab.loadtest.recorder import OK, TIMEOUT, Recorder, buckets
 
 REJECTED = "HTTP 429"
@@ -145,3 +148,58 @@ def test_the_mean_in_flight_is_request_seconds_per_second(recorder, clock):
     send(recorder, clock, 1.2, 0.5, OK)
     send(recorder, clock, 2.0, 0.3, OK)
     assert recorder.report()["mean_in_flight"] == pytest.approx(0.8 / 2.0)
+
+
+def test_parts_of_a_schedule_add_up_to_exactly_the_histogram_of_all():
+    values_us = np.random.default_rng(1).lognormal(9, 1.2, 5000).astype(int).tolist()
+    parts = [buckets(values_us[part::3]) for part in range(3)]
+    assert add_buckets(parts) == buckets(values_us)
+
+
+def test_histograms_add_with_their_unanswered():
+    both = add([histogram([0.1, 0.2], unanswered=1), histogram([0.1], unanswered=2)])
+    assert (both.n, both.unanswered) == (6, 3)
+    assert both.buckets == histogram([0.1, 0.1, 0.2]).buckets
+
+
+def test_merged_reports_conserve_every_count(clock):
+    reports = []
+    for _ in range(3):
+        one = Recorder([1.0, 2.0, 3.0], clock=clock)
+        clock.now_s = 0.0
+        one.restart()
+        for number, kind in enumerate([OK, OK, REJECTED, TIMEOUT]):
+            send(one, clock, 1.1 + number / 4, 0.1, kind)
+        reports.append(one.report())
+    whole = merge(reports)
+    assert sum(sum(block["outcomes"].values()) for block in whole["blocks"]) == 12
+    assert whole["answered_in_window"] == 6
+    assert whole["mean_in_flight"] == pytest.approx(3 * reports[0]["mean_in_flight"])
+
+
+def test_a_queue_that_grew_is_no_steady_state():
+    assert result().warnings() == []
+    assert "no steady state: 40.0 requests" in result(in_flight=40.0).warnings()[0]
+
+
+def test_sends_that_were_given_up_make_the_generator_the_bottleneck():
+    assert replace(result(), errors={UNSENT: 1}).generator_is_bottleneck
+
+
+def test_a_percentile_file_reads_back_as_the_same_histogram(tmp_path):
+    values_s = np.random.default_rng(0).lognormal(-4, 1.5, 3000)
+    wanted = histogram(values_s, unanswered=30)
+    wanted.write_hgrm(tmp_path / "run.hgrm")
+    lines = (tmp_path / "run.hgrm").read_text().splitlines()
+    rows = [line.split() for line in lines if line.strip()[:1].isdigit()]
+    assert int(rows[-1][2]) == 3030
+    assert float(rows[-1][0]) == pytest.approx(3.6e6, rel=1e-3)  # an hour, in ms: never
+    for value, share, *_ in rows[1:-2]:
+        assert float(value) == pytest.approx(1e3 * wanted.percentile(100 * float(share)), rel=0.02)
+
+
+def test_a_percentile_file_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(DataError, match="cannot be written"):
+        histogram([0.1]).write_hgrm(tmp_path / "no" / "run.hgrm")
+    with pytest.raises(DataError, match="no requests"):
+        histogram([]).write_hgrm(tmp_path / "run.hgrm")

@@ -1,72 +1,16 @@
 """Real runs of locust against a small server that freezes, refuses and drops on demand."""
 
-import json
 import math
-import subprocess
-import sys
 import threading
-import urllib.request
-from contextlib import contextmanager
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from scalelab.core.processes import start, stop_tree
-from scalelab.loadtest import Target, run_burst, run_closed, run_open
-from scalelab.loadtest.arrivals import schedule
+from scalelab.core.errors import ConfigError, RunFailed
+from scalelab.loadtest import Target, generator, parse_profile, run_burst, run_closed, run_open, run_profile
+from scalelab.loadtest.driver import _widen
+from scalelab.loadtest.latency import UNSENT
 
 pytestmark = pytest.mark.slow
-SERVICE_S = 0.002
-
-
-@contextmanager
-def server(*options):
-    script = Path(__file__).with_name("loadtest_server.py")
-    child = start([sys.executable, "-u", str(script), *options], output=subprocess.PIPE)
-    try:
-        yield f"http://127.0.0.1:{int(child.stdout.readline())}"
-    finally:
-        stop_tree(child.pid, grace_s=0)
-        child.wait()
-        child.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def url():
-    with server() as address:
-        yield address
-
-
-def fifo_latencies(arrivals_s, service_s, freezes):
-    """One server, first come first served, that starts nothing during a freeze: the truth, by arithmetic."""
-    free_s, latencies_s = 0.0, []
-    for arrival_s in arrivals_s:
-        begin_s = max(arrival_s, free_s)
-        for start_s, end_s in freezes:
-            if begin_s + service_s > start_s and begin_s < end_s:
-                begin_s = end_s
-        free_s = begin_s + service_s
-        latencies_s.append(free_s - arrival_s)
-    return np.array(latencies_s)
-
-
-def test_the_open_loop_sees_the_freezes_that_the_closed_loop_hides():
-    rate, duration_s, warmup_s = 100.0, 6.0, 0.5
-    with server("--service-ms", str(1e3 * SERVICE_S), "--freeze-s", "0.8", "--every-s", "1.5") as address:
-        target = Target(address, "/ok")
-        opened = run_open(target, rate, duration_s, warmup_s, seed=5)
-        with urllib.request.urlopen(address + "/freezes") as response:
-            epoch_freezes = json.load(response)
-        closed = run_closed(target, 1, 4.0, warmup_s)
-    freezes = [[moment - opened.started_at_s for moment in freeze] for freeze in epoch_freezes]
-    assert len(freezes) >= 2
-    arrivals_s = schedule("poisson", rate, warmup_s + duration_s, seed=5)
-    truth_s = fifo_latencies(arrivals_s, SERVICE_S, freezes)[arrivals_s >= warmup_s]
-    assert opened.sent == len(truth_s)
-    assert opened.p95_s == pytest.approx(np.quantile(truth_s, 0.95, method="higher"), rel=0.15)
-    assert opened.p95_s > 0.4
-    assert closed.p95_s < 0.1 * opened.p95_s
 
 
 def test_all_requests_arrive_and_bodies_rotate(url):
@@ -150,3 +94,68 @@ def test_progress_ends_at_one(url):
     run_open(Target(url, "/slow/300"), 20, 1.0, 0.0, on_progress=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+
+
+def test_several_processes_share_one_schedule(url):
+    result = run_open(Target(url, "/ok"), 200, 1.0, 0.2, arrivals="constant", processes=2)
+    assert (result.sent, result.ok, result.processes) == (200, 200, 2)
+    assert result.latency.n == result.lag.n == 200
+    assert sum(block.sent for block in result.blocks) == 200
+    assert all(abs(block.sent - 20) <= 1 for block in result.blocks)  # from one zero; edges round
+
+
+def test_several_processes_share_the_users_of_a_closed_loop(url):
+    result = run_closed(Target(url, "/slow/50"), 5, 1.0, 0.2, processes=2)
+    assert result.peak_in_flight <= 5
+    assert 0.5 * 5 / 0.05 < result.throughput_per_s <= 5 / 0.05
+
+
+def test_a_shaped_load_has_its_parts_beside_their_sum(url):
+    result = run_profile(Target(url, "/ok"), parse_profile("spike:20..200/1s+500ms+1s/even"), 0.2)
+    assert [part.sent for part in result.parts] == [20, 100, 20]
+    assert (result.sent, result.duration_s) == (140, 2.5)
+    assert result.offered_rate_per_s == pytest.approx(56)
+
+
+def test_more_than_anyone_can_send_is_counted_and_ends_in_time(url):
+    result = run_open(Target(url, "/ok"), 200_000, 0.5, 0.0, arrivals="constant", timeout_s=0.5)
+    assert result.sent == 100_000
+    assert result.sent == result.ok + sum(result.errors.values())
+    assert set(result.errors) <= {"timeout", UNSENT}
+    assert result.p95_s == math.inf
+
+
+def test_a_body_arrives_whole_and_chunks_of_an_answer_are_read(url):
+    big = Target(url, "/ok", (b"x" * 3_000_000,))
+    assert run_closed(big, 2, 0.5, 0.0).ok > 2
+
+
+def test_a_generator_that_dies_ends_the_others_and_says_why(url, monkeypatch):
+    broken = {"SCALELAB_LOAD_SPEC": "nowhere.json"}
+    environment = generator.locust_environment
+    monkeypatch.setattr(
+        generator,
+        "locust_environment",
+        lambda folder, part: environment(folder, part) | (broken if part else {}),
+    )
+    with pytest.raises(RunFailed, match=r"nowhere\.json"):
+        run_open(Target(url, "/ok"), 20, 60.0, processes=2)
+
+
+@pytest.mark.parametrize("processes", [0, -1, 1000, 1.5])
+def test_a_number_of_processes_that_cannot_be_is_named(url, processes):
+    with pytest.raises(ConfigError, match="generator processes"):
+        run_open(Target(url, "/ok"), 20, 1.0, processes=processes)
+
+
+class Found:
+    def __init__(self, count):
+        self.processes, self.generator_is_bottleneck = count, count < 4
+
+
+@pytest.mark.parametrize(("cores", "wanted"), [(1, [1]), (2, [1, 2]), (16, [1, 2, 4])])
+def test_processes_double_until_one_is_no_bottleneck_or_the_cores_are_used(monkeypatch, cores, wanted):
+    monkeypatch.setattr("scalelab.loadtest.driver.usable_cores", lambda: cores)
+    tried = []
+    _widen(lambda count: tried.append(count) or Found(count), None)
+    assert tried == wanted

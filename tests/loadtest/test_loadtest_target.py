@@ -1,5 +1,6 @@
 """Targets: what is refused before any process is started."""
 
+import shutil
 import subprocess
 import sys
 
@@ -95,3 +96,58 @@ def test_the_package_never_imports_locust_into_our_process():
         "sys.exit(any(m in sys.modules for m in ('locust', 'gevent')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("/to/there", "answers 307: go to /there"), ("/status/404", "answers 404"), ("/drop", "got no answer")],
+)
+def test_an_answer_that_is_none_is_said(url, path, said):
+    with pytest.raises(RunFailed, match=said):
+        Target(url, path).check_answer(5.0)
+
+
+@pytest.mark.slow
+def test_a_busy_service_is_up(url):
+    Target(url, "/status/503").check_answer(5.0, allow_busy=True)
+    Target(url, "/status/202").check_answer(5.0, also=(202,))
+    with pytest.raises(RunFailed, match="answers 503"):
+        Target(url, "/status/503").check_answer(5.0)
+
+
+@pytest.mark.slow
+def test_https_to_a_plain_server_is_said(url):
+    with pytest.raises(RunFailed, match=r"got no answer: .*handshake") as caught:
+        Target(url.replace("http:", "https:"), "/ok").check_answer(0.5)  # it waits for more of the "request"
+    assert "really https" in caught.value.hint
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    openssl = shutil.which("openssl") or pytest.skip("openssl is not installed: make system-packages")
+    file = tmp_path_factory.mktemp("tls") / "server.pem"
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
+    subprocess.run(
+        [openssl, *words, "-keyout", file.with_suffix(".key"), "-out", file], check=True, capture_output=True
+    )
+    file.write_bytes(file.read_bytes() + file.with_suffix(".key").read_bytes())
+    return file
+
+
+@pytest.mark.slow
+def test_a_certificate_of_ones_own_is_refused_unless_told_otherwise(serve, certificate, monkeypatch):
+    with serve("--tls", str(certificate)) as address:
+        url = address.replace("http:", "https:")
+        with pytest.raises(RunFailed, match=r"certificate of .* is not trusted") as caught:
+            Target(url, "/ok").check_answer(5.0)
+        assert "--insecure" in caught.value.hint
+        trusting = Target(url, "/ok", verify_tls=False)
+        trusting.check_answer(5.0)
+        found = run_open(trusting, 50, 0.5, 0.0, arrivals="constant")
+        assert (found.sent, found.ok) == (25, 25)
+        refused = run_open(Target(url, "/ok"), 50, 0.5, 0.0, arrivals="constant")
+        assert (refused.ok, sum(refused.errors.values())) == (0, 25)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        Target(url, "/ok").check_answer(5.0)
