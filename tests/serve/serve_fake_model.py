@@ -4,8 +4,8 @@ import os
 import time
 import zlib
 
-POISON, SUICIDE, SLOW = 201, 202, 203
-"""first byte of an image that raises, that ends the process, that takes 50 ms"""
+POISON, SUICIDE, SLOW, HANGING, SLOWER = 201, 202, 203, 204, 205
+"""first byte of an image that raises, ends the process, takes 50 ms, never ends, takes half a second"""
 
 
 def expected(image):
@@ -21,12 +21,20 @@ class FakeReader:
             os._exit(77)
         if (first == POISON).any():
             raise ValueError("this image is poison")
-        time.sleep(0.05 * int((first == SLOW).sum()))
+        time.sleep(0.05 * int((first == SLOW).sum()) + 0.5 * int((first == SLOWER).sum()))
+        if (first == HANGING).any():
+            time.sleep(3600)
         return [expected(image.tobytes()) for image in images]
+
+
+class WrongReader:
+    def predict_batch(self, images):
+        raise ValueError("this model reads digits of 8 x 8")
 
 
 def make(path, threads=1):
     with open(path) as file:
-        if file.read() == "broken":
-            raise RuntimeError("the model file is torn")
-    return FakeReader()
+        kind = file.read()
+    if kind == "broken":
+        raise RuntimeError("the model file is torn")
+    return WrongReader() if kind == "wrong" else FakeReader()
