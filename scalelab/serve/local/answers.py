@@ -42,7 +42,7 @@ class Answers:
         return sum(len(generation.bodies) for generation in self._generations)
 
     def get(self, task_id: str) -> bytes | None:
-        """Return the answer that stands."""
+        """Return the answer that stands: the newest, if a task was given up and then retried."""
         for generation in reversed(self._generations):
             if task_id in generation.bodies:
                 return generation.bodies[task_id]
@@ -63,11 +63,6 @@ class Answers:
         size_bytes = len(body) + _OVERHEAD_BYTES
         generation.size_bytes += size_bytes
         self._size_bytes += size_bytes
-
-    def remove(self, task_id: str) -> None:
-        """Forget one answer: its task is to run anew."""
-        for generation in self._generations:
-            generation.bodies.pop(task_id, None)
 
     def expire(self, now_s: float) -> list[Generation]:
         """Drop and return the generations that are over, or too much."""

@@ -19,7 +19,7 @@ from scalelab.core.errors import ConfigError
 from scalelab.core.locks import try_lock
 from scalelab.serve.broker import BrokerAway, BrokerLimits, DeadLetter, Placed, Put
 from scalelab.serve.local import records
-from scalelab.serve.local.journal import Journal, Record, Reserve
+from scalelab.serve.local.journal import SEGMENT_BYTES, Journal, Record, Reserve
 from scalelab.serve.local.table import Entry, Letter, Table
 from scalelab.serve.protocol import CANCELLED, FAILED, Task, answer
 
@@ -39,6 +39,7 @@ class Ledger:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        segment_bytes: int = SEGMENT_BYTES,
     ):
         self._clock, self._wall, self._limits = clock, wall, limits
         self.table = Table(limits)
@@ -47,7 +48,7 @@ class Ledger:
         self._number = 0
         self._reserve = Reserve(folder)
         self._tasks, self._answers, self._letters = (
-            Journal(folder, name) for name in ("tasks", "answers", "letters")
+            Journal(folder, name, segment_bytes=segment_bytes) for name in ("tasks", "answers", "letters")
         )
         self._rewritten_s = clock()
         self._replay()
@@ -155,7 +156,6 @@ class Ledger:
             except OSError as error:
                 raise _disk_away(error) from None
             for entry in entries:
-                self.table.answers.remove(entry.task_id)
                 self.table.restore(entry)
         return self.drop_letters(known)
 
@@ -283,7 +283,6 @@ class Ledger:
                 if (old := table.open.get(entry.task_id)) is not None:  # written anew
                     self._tasks.release(old.segment)
                     table.forget([old])
-                table.answers.remove(entry.task_id)  # retried after it was given up
                 table.restore(entry)
                 self._tasks.hold(segment)
         elif kind == records.TAKEN:

@@ -76,7 +76,14 @@ class LocalWorkerSide:
         if self._link is not None:
             ids = [delivery.receipt for delivery in self._ahead]
             self._ask(frames.frame(frames.BYE, frames.pack_ids(ids)))
-            self._link.close()
+            self.cut()
+
+    def cut(self) -> None:
+        """End the connection without a word, as death would."""
+        with self._lock:
+            if self._link is not None:
+                self._link.close()
+                self._link = None
 
     def _ask(self, data: bytes, timeout_s: float = REPLY_S) -> tuple[int, list[Delivery]]:
         with self._lock:
