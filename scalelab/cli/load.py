@@ -66,15 +66,14 @@ def load() -> None:
 @click.option("--hgrm", "hgrm_file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
               help="Write the latencies as an HdrHistogram percentile file [ms].")  # fmt: skip
 @click.option("--web", is_flag=True, help="Serve locust's own page over this load, until Ctrl-C.")
-@click.option(
-    "--web-port", default=8089, show_default=True, help="Its port on 127.0.0.1; 0 takes a free one."
-)
+@click.option("--web-host", default="127.0.0.1", show_default=True, help="Who may see it; 0.0.0.0: all.")
+@click.option("--web-port", default=8089, show_default=True, help="Its port; 0 takes a free one.")
 def run(
     url: str | None, path: str, body_files: tuple[Path, ...], headers: tuple[str, ...], method: str,
     insecure: bool, seed: int, record_file: Path | None, as_json: bool, rate: float | None,
     users: int | None, arrivals: str, duration_s: float | None, warmup_s: float, timeout_s: float,
     processes: int | None, slo_p95_ms: float | None, with_closed: bool, hgrm_file: Path | None, web: bool,
-    web_port: int,
+    web_host: str, web_port: int,
 ) -> None:  # fmt: skip
     """Measure at a --rate or a shape of --arrivals (open loop), or with --users (closed).
 
@@ -96,7 +95,7 @@ def run(
     slo_s = None if slo_p95_ms is None else slo_p95_ms / 1e3
     closed = None
     if web:
-        found = _serve_page(target, profile, warmup_s, web_port, timeout_s, seed)
+        found = _serve_page(target, profile, warmup_s, (web_host, web_port), timeout_s, seed)
         if found is None:
             return
         result = found
@@ -183,14 +182,19 @@ def _measure_beside(target: Target, result: LoadResult, warmup_s: float, timeout
 
 
 def _serve_page(
-    target: Target, profile: Profile | None, warmup_s: float, port: int, timeout_s: float, seed: int
+    target: Target,
+    profile: Profile | None,
+    warmup_s: float,
+    at: tuple[str, int],
+    timeout_s: float,
+    seed: int,
 ) -> LoadResult | None:
     if profile is None:
         raise ConfigError("--web shows a load on schedule", hint="give --rate or --arrivals")
     from scalelab.loadtest.page import serve_page
 
     return serve_page(
-        target, profile, warmup_s, port=port, timeout_s=timeout_s, seed=seed,
+        target, profile, warmup_s, host=at[0], port=at[1], timeout_s=timeout_s, seed=seed,
         on_ready=lambda address: click.echo(
             f"locust's page: {address}  (Start sends {profile.requests:,.0f} requests in "
             f"{profile.duration_s:g} s, whatever number of users it says; Ctrl-C ends it)", err=True
@@ -271,6 +275,7 @@ def burst(
     from scalelab.loadtest.saved import record_burst
 
     target = make_target(url, path, body_files, headers, method, insecure)
+    target.check_answer(accept_timeout_s, allow_busy=True, also=(202,))
     with progress("burst, then collecting", duration_s) as on_progress:
         result = run_burst(
             target, rate, duration_s, accept_timeout_s, collect_timeout_s, seed=seed, on_progress=on_progress

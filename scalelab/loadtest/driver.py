@@ -14,6 +14,7 @@ from scalelab.core.machine import usable_cores
 from scalelab.loadtest.arrivals import check_positive
 from scalelab.loadtest.generator import During, Progress, generate, merge
 from scalelab.loadtest.latency import LatencyHistogram, add
+from scalelab.loadtest.outcomes import OK, REJECTED, is_unanswered
 from scalelab.loadtest.profile import Part, Profile, parse_profile
 from scalelab.loadtest.results import Block, BurstResult, LoadResult
 from scalelab.loadtest.target import Target
@@ -275,7 +276,7 @@ def load_result(
     for block in raw["blocks"]:
         outcomes.update(block["outcomes"])
     sent = sum(outcomes.values())
-    ok, rejected = outcomes.pop("ok", 0), outcomes.pop("HTTP 429", 0)
+    ok, rejected = outcomes.pop(OK, 0), outcomes.pop(REJECTED, 0)
     return LoadResult(
         mode=mode,
         offered_rate_per_s=profile.rate_per_s if users is None else None,
@@ -302,10 +303,8 @@ def load_result(
 
 def _block(raw: dict[str, Any], number: int, part: Part, pieces: int, *, is_open: bool) -> Block:
     outcomes = raw["outcomes"]
-    unanswered = sum(
-        count for kind, count in outcomes.items() if kind != "ok" and not kind.startswith("HTTP ")
-    )
-    sent, ok = sum(outcomes.values()), outcomes.get("ok", 0)
+    unanswered = sum(count for kind, count in outcomes.items() if is_unanswered(kind))
+    sent, ok = sum(outcomes.values()), outcomes.get(OK, 0)
     seconds = part.seconds / pieces
     rate_per_s = part.rate_per_s if is_open else sent / seconds
     return Block(number, rate_per_s, seconds, sent, ok, _histogram(raw["latency_us"], unanswered=unanswered))

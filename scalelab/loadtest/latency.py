@@ -11,12 +11,7 @@ from typing import Any
 
 from scalelab.core.errors import ConfigError, DataError
 from scalelab.core.stats import smallest_n
-
-LONGEST_US = 3_600_000_000
-"""one hour: the end of the histogram; in a percentile file it stands for "never answered\""""
-
-UNSENT = "not sent: the generator was too late"
-"""an outcome that is the generator's own fault"""
+from scalelab.loadtest.outcomes import LONGEST_US
 
 
 @dataclass(frozen=True)

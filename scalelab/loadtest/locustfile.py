@@ -24,8 +24,8 @@ from gevent.queue import Empty, Queue, SimpleQueue
 from locust import User, events, task
 from locust.exception import StopUser
 
-from scalelab.loadtest.latency import UNSENT
-from scalelab.loadtest.recorder import OK, Recorder, buckets
+from scalelab.loadtest.outcomes import OK, UNSENT
+from scalelab.loadtest.recorder import Recorder, buckets
 from scalelab.loadtest.wire import Answer, Connection, Wire, describe
 
 SPEC_PATH = Path(os.environ["SCALELAB_LOAD_SPEC"])

@@ -28,6 +28,7 @@ def serve_page(
     profile: Profile,
     warmup_s: float = 1.0,
     *,
+    host: str = HOST,
     port: int = PORT,
     timeout_s: float = 10.0,
     connections: int = CONNECTIONS,
@@ -35,11 +36,12 @@ def serve_page(
     on_ready: Callable[[str], None] = lambda url: None,
     wait: Callable[[], None] = lambda: time.sleep(0.2),
 ) -> LoadResult | None:
-    """Serve the page on this machine only, until Ctrl-C; return the last run that went to its end, if any.
+    """Serve the page until Ctrl-C; return the last run that went to its end, if any.
 
     The page's own statistics are rounded to two digits; the returned result is not.
 
     Args:
+        host: whom the page is shown; the default is this machine only, 0.0.0.0 is everybody.
         port: 0 takes a free one.
         on_ready: called with the page's address when it answers.
         wait: called over and over while the page is served; a KeyboardInterrupt in it ends the page.
@@ -49,18 +51,19 @@ def serve_page(
         RunFailed: nothing listens at the target, or locust ended by itself.
     """
     need_installed(["locust", "hdrh"], extra="load")
-    check_port(port, HOST)
-    port = port or free_port(HOST)
+    check_port(port, host)
+    port = port or free_port(host)
     target.check_listening()
     spec, times_s = plan_open(profile, warmup_s, timeout_s=timeout_s, connections=connections, seed=seed)
     with tempfile.TemporaryDirectory(prefix="scalelab-load-") as name, tempfile.TemporaryFile() as output:
         folder = Path(name)
         write_plan(folder, target, {**spec, "web": True}, times_s)
-        command = locust_command("OpenUser", 1, "--web-host", HOST, "--web-port", str(port))
+        command = locust_command("OpenUser", 1, "--web-host", host, "--web-port", str(port))
         child = start(command, cwd=folder, env=locust_environment(folder), output=output)
         try:
-            _wait_for(port, child.poll)
-            on_ready(f"http://{HOST}:{port}")
+            reachable = HOST if host == "0.0.0.0" else host
+            _wait_for(reachable, port, child.poll)
+            on_ready(f"http://{reachable}:{port}")
             while child.poll() is None:
                 wait()
         except KeyboardInterrupt:
@@ -82,10 +85,10 @@ def serve_page(
         return load_result(raw, profile, warmup_s, mode="open", users=None, processes=1)
 
 
-def _wait_for(port: int, has_ended: Callable[[], int | None]) -> None:
+def _wait_for(host: str, port: int, has_ended: Callable[[], int | None]) -> None:
     until_s = time.monotonic() + _STARTUP_S
     while has_ended() is None:
-        connection = http.client.HTTPConnection(HOST, port, timeout=1.0)
+        connection = http.client.HTTPConnection(host, port, timeout=1.0)
         try:
             connection.request("GET", "/")
             connection.getresponse().read()

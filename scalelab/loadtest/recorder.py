@@ -17,10 +17,7 @@ from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
-from scalelab.loadtest.latency import LONGEST_US
-
-OK = "ok"
-TIMEOUT = "timeout"
+from scalelab.loadtest.outcomes import LONGEST_US, OK
 
 
 class Recorder:

@@ -10,7 +10,8 @@ from typing import Any
 
 from scalelab.core.records import Metric, metric
 from scalelab.core.stats import Estimate, Verdict
-from scalelab.loadtest.latency import UNSENT, LatencyHistogram, add
+from scalelab.loadtest.latency import LatencyHistogram, add
+from scalelab.loadtest.outcomes import UNSENT
 
 SATURATED_SHARE = 0.9
 """a single-threaded generator that has work for more of the time is itself the queue"""

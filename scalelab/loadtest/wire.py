@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from geventhttpclient.response import HTTPParseError, HTTPResponse
 
-from scalelab.loadtest.recorder import TIMEOUT
+from scalelab.loadtest.outcomes import TIMEOUT
 
 READ_BYTES = 65536
 IDLE_S = 1.0
@@ -76,7 +76,13 @@ class Connection:
             link.sendall(request)
             answer = Answer(method)
             while True:
-                answer.feed(data := link.recv(READ_BYTES))
+                data = link.recv(READ_BYTES)
+                try:
+                    answer.feed(data)
+                except HTTPParseError:
+                    if data:
+                        raise
+                    raise ConnectionClosed from None  # torn in the middle
                 if answer.message_complete and answer.get_code() >= 200:
                     break
                 if not data:

@@ -1,13 +1,18 @@
 """The search for the knee, tried on services that are formulas."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from scalelab.core.errors import ConfigError, RunFailed
 from scalelab.core.stats import Verdict
 from scalelab.loadtest import LatencyHistogram, LoadResult, Target, find_knee
 from scalelab.loadtest.knee import Search
+from scalelab.loadtest.latency import add
+from scalelab.loadtest.recorder import buckets
+from scalelab.loadtest.results import Block
 
 SLO_S = 0.2
 
@@ -157,3 +162,27 @@ def test_the_held_rate_of_a_service_that_holds_none_is_an_error_with_the_lowest_
     found = find(service, 64, measure=lambda rate, length_s, draw: window(rate, p95_s=10.0))
     with pytest.raises(RunFailed, match=r"not even .* requests a second"):
         _ = found.held_rate_per_s
+
+
+def test_the_crossing_has_an_interval_around_the_true_knee():
+    service = Service(capacity=115)
+
+    def measure(rate, length_s, draw):
+        service.now_s += length_s + 1.5
+        mean_s = 1 / (service.capacity - rate) if rate < service.capacity - 0.5 else 2.0
+        random = np.random.default_rng(draw)
+        blocks = []
+        for _ in range(10):  # latencies of M/M/1 are exponential
+            found = buckets(np.maximum(1, 1e6 * random.exponential(mean_s, 200)).astype(int).tolist())
+            latency = LatencyHistogram(tuple((us / 1e6, n) for us, n in found))
+            blocks.append(Block(0, rate, length_s / 10, latency.n, latency.n, latency))
+        latency = add(block.latency for block in blocks)
+        whole = window(rate, p95_s=0.1)
+        return replace(whole, sent=latency.n, ok=latency.n, latency=latency, blocks=tuple(blocks))
+
+    found = find(service, 60, budget_s=120.0, measure=measure)
+    assert found.crossing.low <= service.knee <= found.crossing.high
+    assert found.crossing.high - found.crossing.low < 0.1 * service.knee
+    names = {one.name: one.values for one in found.metrics()}
+    assert names["knee_interval"] == (found.crossing.low, found.crossing.median, found.crossing.high)
+    assert found.to_json()["crossing"]["low"] == found.crossing.low

@@ -11,10 +11,9 @@ import pytest
 from scalelab.core.errors import ConfigError, DataError
 from scalelab.loadtest import LatencyHistogram, LoadResult
 from scalelab.loadtest.generator import add_buckets, merge
-from scalelab.loadtest.latency import UNSENT, add
-from scalelab.loadtest.recorder import OK, TIMEOUT, Recorder, buckets
-
-REJECTED = "HTTP 429"
+from scalelab.loadtest.latency import add
+from scalelab.loadtest.outcomes import OK, REJECTED, TIMEOUT, UNSENT
+from scalelab.loadtest.recorder import Recorder, buckets
 
 
 def histogram(values_s, unanswered=0):

@@ -8,7 +8,7 @@ import pytest
 from scalelab.core.errors import ConfigError, RunFailed
 from scalelab.loadtest import Target, generator, parse_profile, run_burst, run_closed, run_open, run_profile
 from scalelab.loadtest.driver import _widen
-from scalelab.loadtest.latency import UNSENT
+from scalelab.loadtest.outcomes import UNSENT
 
 pytestmark = pytest.mark.slow
 
