@@ -17,6 +17,11 @@ WANTED = {
         "brew install redis",
         "no build for Windows: use WSL",
     ),
+    "rabbitmq-server": (
+        ("rabbitmq-server",),
+        "brew install rabbitmq",
+        "no test of it on Windows: its page is https://www.rabbitmq.com/docs/install-windows",
+    ),
     "chromium": (
         ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
         "brew install --cask chromium",

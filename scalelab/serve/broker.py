@@ -288,6 +288,10 @@ def reach(url: str) -> None:
         from scalelab.serve.redis_broker import connect
 
         connect(url).close()
+    elif scheme in _RABBIT:
+        from scalelab.serve import rabbit_link
+
+        rabbit_link.reach(url)
 
 
 def forget_worker(url: str, *, queue: str, name: str) -> None:

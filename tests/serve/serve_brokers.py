@@ -26,8 +26,8 @@ from scalelab.serve.embedded import prepare_embedded
 
 LIMITS = BrokerLimits(max_depth=50, worker_ttl_s=60.0)
 PATIENCE_S = 30.0
-RABBIT = "/usr/lib/rabbitmq/bin/rabbitmq-server"
-"""Debian's wrapper in /usr/sbin would change the user"""
+DEBIANS_RABBIT = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+"""the wrapper in /usr/sbin would change the user"""
 
 
 def wait_until(is_so, what, *, patience_s=PATIENCE_S):
@@ -160,7 +160,8 @@ class Rabbit(Server):
     name = "rabbitmq"
 
     def prepare(self):
-        if not os.path.exists(RABBIT) or not shutil.which("epmd"):
+        self.binary = shutil.which(DEBIANS_RABBIT) or shutil.which("rabbitmq-server")
+        if not self.binary:
             pytest.skip("rabbitmq-server is not installed: make system-packages")
         self.port, self.names_port = free_port(), free_port()
         self.url = f"amqp://scalelab:secret@127.0.0.1:{self.port}"
@@ -195,7 +196,7 @@ class Rabbit(Server):
         }
 
     def command(self):
-        return [RABBIT]
+        return [self.binary]
 
     def answers(self):
         try:
