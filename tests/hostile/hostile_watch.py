@@ -23,6 +23,7 @@ GRACE_S = 5.0
 
 def main(plan: dict) -> dict:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "none", "/mnt"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=1777", "none", "/dev/shm"], check=True)  # our own
     Path(SECRET).write_text("CANARY_FILE\n")
     os.chmod(SECRET, 0o644)
     if plan["user"]:
