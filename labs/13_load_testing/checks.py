@@ -62,8 +62,8 @@ def check_arrivals(answers: Answers) -> None:
     told = (
         f"a rate of {rate:.0f}/s for {length:g} s gave {counts[0]} arrivals, the first {first[:3].round(4)}"
     )
-    same = all(np.array_equal(a, b) for a, b in zip(drawn, again, strict=True))
-    fail_first(told, global_dice=seen["is_moved"], unseeded=not same)
+    same = map(np.array_equal, drawn, again)
+    fail_first(told, global_dice=seen["is_moved"], unseeded=not all(same))
     ascends = all((np.diff(each) >= 0).all() for each in drawn)
     fail_first(told, gaps_not_times=not ascends, too_long=any((each >= length).any() for each in drawn))
     gaps = np.concatenate([np.diff(each) for each in drawn]) * rate
@@ -71,8 +71,7 @@ def check_arrivals(answers: Answers) -> None:
     fail_first(told, seed_ignored=np.array_equal(first, drawn[1]))
     is_fixed, is_zero = (counts == counts[0]).all(), all(each[0] == 0 for each in drawn)
     fail_first(told, constant_gaps=gaps.std() < 0.1, number_fixed=is_fixed, begins_at_zero=is_zero)
-    ordered, n = np.sort(gaps), len(gaps)
-    law = 1 - np.exp(-ordered)  # Kolmogorov's distance from it; beyond 2.7 / sqrt(n) once in a million draws
+    n, law = len(gaps), 1 - np.exp(-np.sort(gaps))  # Kolmogorov: beyond 2.7 / sqrt(n) once in a million
     far = np.maximum(law - np.arange(n) / n, np.arange(1, n + 1) / n - law).max()
     fail_if(far > 2.7 / math.sqrt(n), f"the gaps are {far:.2f} off the exponential", "other-gaps")
 
@@ -119,8 +118,7 @@ def latency_from_the_intended_send(answers: Answers) -> None:
     (intended, sent, finished), value = log.T, answers["latencies"](log, timeout)
     expect_type(value, np.ndarray, what="what latencies returned")
     found, waited, quick = np.asarray(value, dtype=float), finished - intended, finished - sent
-    in_time = waited <= timeout
-    wanted = np.where(in_time, waited, np.inf)
+    wanted = np.where(in_time := waited <= timeout, waited, np.inf)
     told = f"the log has {len(log)} requests, latencies returned {found.shape} values"
     is_short = found.shape in [(in_time.sum(),), (np.isfinite(waited).sum(),)]
     fail_first(told, unanswered_dropped=is_short, not_one_each=found.shape != wanted.shape)
@@ -153,7 +151,7 @@ def draw_log(rng: np.random.Generator, n: int, timeout: float) -> np.ndarray:
 
 def check_percentile(answers: Answers) -> None:
     rng, some = answers.rng, 61 + int(answers.rng.integers(18))
-    for percent, n, lost in ((50, 137, 0), (95, some, 0), (99, 250, 0), (95, 150, 12), (99, 450, 3)):
+    for percent, n, lost in ((50, 137, 0), (95, some, 0), (95, 200, 0), (95, 150, 12), (99, 450, 3)):
         values = rng.permutation(np.append(rng.exponential(0.1, n - lost) + 0.01, np.full(lost, np.inf)))
         rank, low = -(-percent * n // 100), values.argmin()
         values[[low, rank - 1]] = values[[rank - 1, low]]  # who forgets to sort shall be seen
@@ -240,12 +238,14 @@ def check_steady(answers: Answers) -> None:
     growing, lossy, silent, draining = (steady.copy() for _ in "1234")
     growing[:, 2] += 1.5 * calm  # a queue that only grows
     lossy[rng.choice(600, 120, replace=False), 2] = np.inf
-    silent[:, 2] = np.inf
+    silent[:, 2], lost = np.inf, [[0.5, 0.5, np.inf]]
     draining[:300, 2] += 3 - calm[:300]  # what waited leaves at once
     cases = (
         ("calm", steady, 1.0, 5.0, True, "blames-the-steady"),
         ("filling", growing, 1.0, 5.0, False, "misses-the-growing"),
         ("losing one in five", lossy, 1.0, 5.0, False, "misses-the-lost"),
+        ("losing 1 of 20", np.vstack([steady, lost]), 1.0, 5.0, True, "narrower-than-said"),
+        ("losing 3 of 20", np.vstack([steady, lost, lost, lost]), 1.0, 5.0, False, "wider-than-said"),
         ("without answers", silent, 1.0, 5.0, False, "silence-is-steady"),
         ("draining", draining, 3.05, 3.6, False, "one-sided"),
     )
@@ -300,7 +300,7 @@ def check_rows(log: list[list[float | None]], times: np.ndarray, longest: float,
     fail_first(told, nobody_fails=answered == n, errors_are_answers=answered > n - unanswered)
     told = f"the longest answer took {longest:.2f} s, your log says {spans.max(initial=0):.2f} s"
     fail_if(answered and spans.max() < 0.9 * longest, told, "finished-too-early")
-    fail_if(answered < n - unanswered - 2, f"only {answered} of {n} are logged as answered", "answers-lost")
+    fail_if(answered < n - unanswered - 2, f"{answered} of {n} are logged as answered", "answers-lost")
 
 
 @check("knee", points=4, hints=HINTS["knee"])
@@ -388,8 +388,8 @@ def honest_load_test(answers: Answers) -> None:
         fail_if(not np.allclose(found, wanted, rtol=1e-6), told, "still-wrong")
     names = rng.permutation(["right", "plain", "polite", "drops", "caps", "windows"]).tolist()
     said = answers.inside("try_tests", names=names)
-    is_plain = all(isinstance(each, bool | np.bool_) for each in said)
-    fail_if(not is_plain, f"tells_the_truth returned {said[0]!r}", "no-yes-or-no")
+    is_odd = any(not isinstance(each, bool | np.bool_) for each in said)
+    fail_if(is_odd, f"tells_the_truth returned {said[0]!r}", "no-yes-or-no")
     says = dict(zip(names, said, strict=True))
     honest = says.pop("right") and says.pop("plain")
     fail_if(not honest, "tells_the_truth refuses a load test whose numbers are true", "test-blames")

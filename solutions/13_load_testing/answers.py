@@ -243,8 +243,11 @@ def latencies(log, timeout_s):
             "    rank =",
             "    values = [value for value in values if value < math.inf]\n    n = len(values)\n    rank =",
         ),
+        "rank-from-zero": latency(
+            "return sorted(values)[rank - 1]",
+            "return np.percentile(values, percent, method='higher')",
+        ),
         "rank-cut-off": latency("(percent * n + 99) // 100", "percent * n // 100"),
-        "rank-from-zero": latency("[rank - 1]", "[min(rank, n - 1)]"),
         "interpolated": latency(
             "return sorted(values)[rank - 1]", "return np.percentile(values, percent)"
         ),
@@ -383,6 +386,8 @@ def is_steady(log, begin_s, end_s):
             "L = littles_law(log[log[:, 2] < math.inf], begin_s, end_s)[0]\n"
             "    return X > 0 and abs(L - X * W) <= 0.1 * X * W"
         ),
+        "narrower-than-said": steady("return X > 0 and abs(L - X * W) <= 0.03 * X * W"),
+        "wider-than-said": steady("return X > 0 and abs(L - X * W) <= 0.5 * L"),
         "silence-is-steady": steady("return X == 0 or abs(L - X * W) <= 0.1 * X * W"),
         "one-sided": steady("return X > 0 and L - X * W <= 0.1 * X * W"),
     },
