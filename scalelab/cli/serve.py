@@ -41,6 +41,7 @@ for command in (
 @click.option("--contract", help="What it takes and gives, MODULE:NAME.  [default: the PIN reader's]")
 @click.option("--workers", default=1, show_default=True, help="Worker processes.")
 @click.option("--threads", default=1, show_default=True, help="Threads of the model in each worker.")
+@click.option("--worker-memory", default=0, help="MiB a worker may use.  [default: no limit]")
 @click.option("--max-batch", default=16, show_default=True, help="Most images in one run of the model.")
 @click.option("--max-depth", default=20_000, show_default=True, help="Most tasks queued; then 429.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -63,6 +64,7 @@ def up(
     contract: str | None,
     workers: int,
     threads: int,
+    worker_memory: int,
     max_batch: int,
     max_depth: int,
     host: str,
@@ -94,6 +96,7 @@ def up(
         contract=contract or StackSettings.contract,
         workers=workers,
         threads=threads,
+        worker_memory_bytes=worker_memory << 20,
         host=host,
         port=port,
         max_body_bytes=max_body,

@@ -15,9 +15,9 @@ class BatchPolicy:
 
     max_batch: int = 16
     """tasks in one run of the model; past 16 the cache overflows and throughput falls again"""
-    window_s: float = 0.005
+    window_s: float = 0.0
     """how long a batch that is not full may wait for more, at most: what a run costs whatever its size is the
-    other limit, and an idle service never waits; 0 takes what is there"""
+    other limit, and a service that is not near its limit never waits; 0 takes what is there"""
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_batch <= 1024:
@@ -49,8 +49,9 @@ def wait_more_s(
 ) -> float:
     """Return how much longer to collect; 0 means run now.
 
-    An idle service never waits: only where the last batch held more than one task is there load, and only
-    under load do more tasks come within the window. A task that still joins saves one fixed cost, so waiting
+    Tasks that come while the model runs are the next batch: batches grow with the load by themselves, and
+    waiting costs latency at every load that leaves the worker idle now and then. Only where the last batch
+    was half full does the worker hardly rest. A task that still joins then saves one fixed cost, so waiting
     longer than that cannot pay: a model whose runs cost nothing but their tasks is never waited for.
 
     Args:
@@ -59,7 +60,7 @@ def wait_more_s(
         first_taken_s: when the first task in hand was taken, on the clock of `now_s`.
         fixed_s: what a run costs whatever its size.
     """
-    if taken == 0 or taken >= policy.max_batch or last_batch <= 1:
+    if taken == 0 or taken >= policy.max_batch or 2 * last_batch < policy.max_batch:
         return 0.0
     return max(0.0, first_taken_s + min(policy.window_s, fixed_s) - now_s)
 

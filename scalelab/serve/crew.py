@@ -35,11 +35,19 @@ class Crew:
         self.members: dict[str, Member] = {}
         self._extra: dict[str, Member] = {}
         self._looked_s = time.monotonic()
+        self.is_written = True
 
     def write(self, **changes: Any) -> None:
-        """Change the state and its file."""
+        """Change the state and its file; a full disk ends nobody, it is written when there is room."""
         self.state = replace(self.state, **changes)
-        self.state.write(self._folder)
+        try:
+            self.state.write(self._folder)
+        except OSError as error:
+            if self.is_written:
+                log.warning("the state cannot be written: %s", error)
+            self.is_written = False
+        else:
+            self.is_written = True
 
     def start(self, name: str, command: list[str], env: dict[str, str], *, has_pulse: bool = False) -> None:
         """Start a process that is to run as long as the stack does."""
@@ -98,7 +106,11 @@ class Crew:
             self._on_death(member.known_as)
         if now_s >= member.retry_at_s:
             stop_tree(member.process.pid, grace_s=0)
-            member.start(now_s)
+            try:
+                member.start(now_s)
+            except OSError as error:  # no room for its log, say
+                log.warning("%s cannot be started yet: %s", name, error)
+                return
             facts = {
                 key: value for key, value in self.state.facts.items() if key != name
             }  # until it is ready

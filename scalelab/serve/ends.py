@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+STUCK = 75
+"""exit code of a worker whose model did not come back in time"""
 _CGROUP_FILES = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
 
@@ -35,6 +37,8 @@ def describe_end(code: int, *, oom_kills: int | None = None, reason: str = "") -
     """
     if reason:
         return reason
+    if code == STUCK:
+        return f"ended with exit code {code}: its model did not come back from one batch in time"
     if code >= 0:
         return f"ended with exit code {code}"
     try:

@@ -60,6 +60,8 @@ class Supervisor:
         """
         try:
             self._write()
+            if not self._crew.is_written:
+                raise RunFailed(f"nothing can be written to {self._folder}", hint="free some space there")
             self._start_all()
             self._wait_until_ready()
             if not self._is_stopping:
@@ -157,7 +159,7 @@ class Supervisor:
         found = StackState.read(self._folder)
         is_ours = found is None or found.supervisor == self._crew.state.supervisor
         if is_ours and (self._folder / "lock").exists():
-            if found is None:
+            if found is None or not self._crew.is_written:
                 self._write()
             return
         log.warning("%s was removed: the stack ends, since nobody could find it any more", self._folder)

@@ -20,6 +20,7 @@ from typing import Any
 from scalelab.serve.batching import BatchPolicy, fixed_cost_s, predict_apart, wait_more_s
 from scalelab.serve.broker import Answer, BrokerAway, BrokerLimits, Delivery, WorkerSide, open_worker_side
 from scalelab.serve.child import run_child
+from scalelab.serve.ends import STUCK
 from scalelab.serve.loading import LoadedModel, load_model
 from scalelab.serve.metrics import METRICS_FOLDER, WorkerMetrics, open_worker_metrics
 from scalelab.serve.protocol import DONE, EXPIRED, FAILED, answer
@@ -29,8 +30,6 @@ from scalelab.serve.service import predict_bytes
 from scalelab.serve.settings import StackSettings, broker_url
 
 log = logging.getLogger("scalelab.worker")
-STUCK = 75
-"""exit code of a worker whose model did not come back"""
 _IDLE_S = 0.5
 _RETRY_S = 0.2
 _OPEN_S = 60.0
@@ -92,7 +91,7 @@ class Worker:
     def _collect(self, wait_s: float) -> list[Delivery]:
         taken = self._broker.take(self._policy.max_batch, wait_s)
         first_s = self._clock()
-        is_load = 0 < len(taken) < self._policy.max_batch and self._last_batch > 1
+        is_load = 0 < len(taken) < self._policy.max_batch and 2 * self._last_batch >= self._policy.max_batch
         fixed_s = fixed_cost_s(self._runs) if is_load else 0.0
         while more_s := wait_more_s(
             self._policy,

@@ -13,9 +13,10 @@ def wait(policy=WINDOW, *, taken=3, last_batch=5, now_s=5.0, fixed_s=1.0):
     )
 
 
-@pytest.mark.parametrize("last_batch", [0, 1])
-def test_an_idle_service_does_not_wait(last_batch):
+@pytest.mark.parametrize("last_batch", [0, 1, 3])
+def test_a_service_far_from_its_limit_does_not_wait(last_batch):
     assert wait(taken=1, last_batch=last_batch) == 0
+    assert wait(taken=1, last_batch=4) > 0
 
 
 def test_a_full_batch_does_not_wait():

@@ -8,9 +8,11 @@ import threading
 import psutil
 import pytest
 
+from scalelab.serve.crew import Crew
 from scalelab.serve.ends import count_oom_kills, describe_end
 from scalelab.serve.members import Member
 from scalelab.serve.pulse import Pulse, PulseWatch
+from scalelab.serve.state import Child, StackState
 
 SLEEPER = [sys.executable, "-c", "import sys, time; print('began', flush=True); time.sleep(60)"]
 TTL_S = 2.0
@@ -21,6 +23,7 @@ TTL_S = 2.0
     [
         (0, 0, "", "ended with exit code 0"),
         (77, 3, "", "ended with exit code 77"),
+        (75, 0, "", "ended with exit code 75: its model did not come back from one batch in time"),
         (-15, 0, "", "ended by signal 15 (SIGTERM)"),
         (-11, None, "", "ended by signal 11 (SIGSEGV)"),
         (-9, 1, "", "ended by signal 9 (SIGKILL): out of memory, the kernel killed it (cgroup: oom_kill)"),
@@ -113,6 +116,16 @@ def test_a_process_that_ends_soon_is_started_ever_more_slowly(tmp_path):
         assert member.note_end(now_s) == "ended with exit code 3"
         waits.append(round(member.retry_at_s - now_s, 3))
     assert waits == [0.2, 0.4, 0.8, 1.6]
+
+
+def test_a_full_disk_keeps_the_state_in_hand_until_it_can_be_written(tmp_path):
+    crew = Crew(tmp_path / "full", StackState("ready", Child(1, 1.0), "http://x"), on_death=print)
+    crew.write(restarts=2)  # the folder is not there: an error of the system like that of a full disk
+    assert (crew.state.restarts, crew.is_written) == (2, False)
+    (tmp_path / "full").mkdir()
+    crew.write()
+    assert crew.is_written
+    assert StackState.read(tmp_path / "full") == crew.state
 
 
 def test_a_worker_without_a_supervisor_beats_for_nobody(monkeypatch):

@@ -133,7 +133,8 @@ def reached_in_the_end(url, task_id):
 
 
 def test_a_full_queue_refuses_the_rest_and_answers_what_it_accepted(fake_model):
-    with running_stack(**fake_model, limits=BrokerLimits(max_depth=5)) as stack:
+    patient = BrokerLimits(max_depth=5, worker_ttl_s=60.0)  # else the frozen worker is replaced
+    with running_stack(**fake_model, limits=patient) as stack:
         worker = stack.worker_pids()[0]
         os.kill(worker, signal.SIGSTOP)
         tasks = post_all(stack.url, [image(1, n) for n in range(20)])

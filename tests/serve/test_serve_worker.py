@@ -181,7 +181,7 @@ def test_tasks_in_hand_are_run_when_the_broker_goes_away_before_the_batch_is_ful
 
     broker = Leaving(*[delivery(f"t{n}") for n in range(3)])
     serving = worker(broker, window_s=1.0)
-    serving._last_batch, serving._runs = 5, [(1, 0.9), (2, 1.0)]  # load, and runs are dear
+    serving._last_batch, serving._runs = 9, [(1, 0.9), (2, 1.0)]  # load, and runs are dear
     assert serving.step(0) == 3
     assert statuses(broker) == dict.fromkeys(["t0", "t1", "t2"], "done")
 
