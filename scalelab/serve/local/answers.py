@@ -36,7 +36,6 @@ class Answers:
     def __init__(self, *, ttl_s: float, max_bytes: int):
         self._ttl_s, self._max_bytes = ttl_s, max_bytes
         self._generations: deque[Generation] = deque()
-        self._size_bytes = 0
 
     def __len__(self) -> int:
         return sum(len(generation.bodies) for generation in self._generations)
@@ -58,19 +57,20 @@ class Answers:
     def add(self, generation: Generation, task_id: str, body: bytes, key: str) -> None:
         """Keep an answer, and the key that names it."""
         generation.bodies[task_id] = body
+        generation.size_bytes += len(body) + _OVERHEAD_BYTES
         if key:
             generation.keys[key] = task_id
-        size_bytes = len(body) + _OVERHEAD_BYTES
-        generation.size_bytes += size_bytes
-        self._size_bytes += size_bytes
 
     def expire(self, now_s: float) -> list[Generation]:
         """Drop and return the generations that are over, or too much."""
         over = []
         while self._generations and (
             self._generations[0].until_s <= now_s
-            or (self._size_bytes > self._max_bytes and len(self._generations) > 1)
+            or (len(self._generations) > 1 and self.size_bytes() > self._max_bytes)
         ):
             over.append(self._generations.popleft())
-            self._size_bytes -= over[-1].size_bytes
         return over
+
+    def size_bytes(self) -> int:
+        """Return about how much memory the answers take."""
+        return sum(generation.size_bytes for generation in self._generations)

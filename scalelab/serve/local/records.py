@@ -27,9 +27,12 @@ def pack_tasks(entries: Iterable[Entry], now_s: float) -> Iterator[bytes]:
     yield TASKS
     for entry in entries:
         packed = entry.packed
-        key, digest = entry.key.encode(), entry.digest.encode()
-        age_ms = min(2**32 - 1, round((now_s - entry.queued_s) * 1000))
-        yield _TASK.pack(entry.attempts, len(key), len(digest), age_ms, len(packed)) + key + digest
+        age_ms = min(2**32 - 1, int((now_s - entry.queued_s) * 1000))
+        if entry.key:
+            key, digest = entry.key.encode(), entry.digest.encode()
+            yield _TASK.pack(entry.attempts, len(key), len(digest), age_ms, len(packed)) + key + digest
+        else:
+            yield _TASK.pack(entry.attempts, 0, 0, age_ms, len(packed))
         yield packed
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scalelab.serve.broker import BrokerLimits, Health, Placed, Put
 from scalelab.serve.local.answers import Answers, Generation
@@ -37,7 +37,7 @@ class Entry:
     """deliveries so far"""
     segment: int = 0
     """of the journal, which holds it"""
-    home: OrderedDict[str, Entry] | None = None
+    home: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,12 @@ class Table:
             if len(self.open) >= self._limits.max_depth:
                 placed.append(Placed(""))
                 continue
-            entry = Entry(task_id, task.pack(), task.deadline_s, task.priority, put.key, put.digest, now_s)
-            self.restore(entry)
+            queue = self._queues[task.priority]
+            packed, key = task.pack(), put.key
+            entry = Entry(task_id, packed, task.deadline_s, task.priority, key, put.digest, now_s, home=queue)
+            queue[task_id] = self.open[task_id] = entry
+            if key:
+                self.keys[key] = (task_id, put.digest)
             placed.append(Placed(task_id, put.digest))
             fresh.append(entry)
         return placed, fresh
@@ -105,8 +109,8 @@ class Table:
     def forget(self, entries: Iterable[Entry]) -> None:
         """Undo a `put` that could not be written down."""
         for entry in entries:
-            self._leave(entry)
-            self.open.pop(entry.task_id, None)
+            entry.home.pop(entry.task_id)
+            self.open.pop(entry.task_id)
             self.keys.pop(entry.key, None)
 
     def count_ready(self, now_s: float) -> int:
@@ -145,11 +149,10 @@ class Table:
         closed = []
         for task_id, body in said:
             entry = self.open.pop(task_id, None)
-            if entry is None:
-                continue
-            self._leave(entry)
-            self.answers.add(generation, task_id, body, entry.key)
-            closed.append(entry)
+            if entry is not None:
+                entry.home.pop(task_id)
+                self.answers.add(generation, task_id, body, entry.key)
+                closed.append(entry)
         self.finished += len(closed)
         return closed, generation
 
@@ -278,11 +281,6 @@ class Table:
         return [hands[task_id] for task_id in task_ids if task_id in hands]
 
     def _move(self, entry: Entry, home: OrderedDict[str, Entry]) -> None:
-        self._leave(entry)
+        entry.home.pop(entry.task_id, None)
         entry.home = home
         home[entry.task_id] = entry
-
-    def _leave(self, entry: Entry) -> None:
-        if entry.home is not None:
-            entry.home.pop(entry.task_id, None)
-            entry.home = None
