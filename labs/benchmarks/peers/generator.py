@@ -19,8 +19,6 @@ import sys
 import time
 from typing import Any
 
-from scalelab.loadtest.arrivals import poisson
-
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _LABEL = re.compile(rb'"label": *(\d+)')
 _SCAN_S = 0.1
@@ -56,8 +54,7 @@ class Load:
         self.warmup_s, self.duration_s = plan["warmup_s"], plan["duration_s"]
         self.end_s = self.warmup_s + self.duration_s
         self.timeout_s, self.most = plan["timeout_s"], plan["connections"]
-        rate = plan.get("rate_per_s")
-        self.arrivals = poisson(rate, self.end_s, seed=plan["seed"]).tolist() if rate else None
+        self.arrivals: list[float] | None = plan["arrivals_s"]
         self.epoll = select.epoll()
         self.open: dict[int, Connection] = {}
         self.free: list[Connection] = []

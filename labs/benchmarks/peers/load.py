@@ -16,6 +16,7 @@ from typing import Any
 
 from scalelab.core.errors import RunFailed
 from scalelab.core.processes import start
+from scalelab.loadtest.arrivals import poisson
 
 CONNECTIONS = 64
 """of the closed loop"""
@@ -75,7 +76,7 @@ class Closed:
     generator: str
 
 
-def closed_loop(door: Door, seconds: float, warmup_s: float = 0.7) -> Closed:
+def closed_loop(door: Door, seconds: float, warmup_s: float = 0.5) -> Closed:
     """Keep 64 connections busy; by wrk where it is installed, else by `peers.generator`."""
     wrk = shutil.which("wrk")
     if wrk is None:
@@ -133,8 +134,9 @@ def open_loop(
     Raises:
         RunFailed: the generator failed; its last words are in the message.
     """
-    plan = door.plan(rate_per_s=rate_per_s, duration_s=seconds, warmup_s=warmup_s, timeout_s=timeout_s,
-                     connections=connections, seed=seed)  # fmt: skip
+    arrivals_s = poisson(rate_per_s, warmup_s + seconds, seed=seed).tolist() if rate_per_s else None
+    plan = door.plan(arrivals_s=arrivals_s, duration_s=seconds, warmup_s=warmup_s, timeout_s=timeout_s,
+                     connections=connections)  # fmt: skip
     with tempfile.TemporaryFile("w+") as errors:
         command = [sys.executable, "-m", "peers.generator"]
         with start(command, env=with_peers(), output=errors, pipes=True) as process:

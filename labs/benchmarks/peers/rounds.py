@@ -22,7 +22,7 @@ SLO_S = 0.2
 STEP = 1.03
 MOST_WINDOWS = 8
 MOST_BAD = 0.01
-CONTENDER = 0.7
+CONTENDER = 0.9
 """of the best system's knee in the first round: who holds less is not searched again"""
 PACEMAKER = "mosec-raw"
 
@@ -32,11 +32,11 @@ class Effort:
     """How much is measured; a length of 0 leaves that part out."""
 
     rounds: int = 3
-    ceiling_s: float = 1.2
-    closed_s: float = 4.0
-    knee_s: float = 5.0
+    ceiling_s: float = 0.8
+    closed_s: float = 3.0
+    knee_s: float = 4.0
     """window of each rate that is tried"""
-    calm_s: float = 5.0
+    calm_s: float = 4.0
     """window at half of mosec's knee rate"""
     kill_requests: int = 2000
     kill_rate_per_s: float = 250.0

@@ -78,7 +78,7 @@ SYSTEMS = {
     system.name: system
     for system in (
         System("ours", "ScaleLab, local broker", ("json", "raw")),
-        System("ours-valkey", "ScaleLab, embedded Valkey", ("json", "raw"), broker="embedded:"),
+        System("ours-valkey", "ScaleLab, embedded Valkey", ("json",), broker="embedded:"),
         System("mosec-raw", "mosec", ("raw",), _mosec, "/inference", package="mosec"),
         System("mosec-json", "mosec", ("json",), _mosec, "/inference", package="mosec"),
         System("fastapi-2", "FastAPI, model inside, 2 processes", ("json",), _uvicorn(2), package="fastapi"),
