@@ -118,7 +118,9 @@ def run(
 
     save(record_file, lambda: record_run(target, result, arrivals=arrivals, slo_s=slo_s, seed=seed))
     if slo_s is not None:
-        leave(result.verdict(slo_s).value, f"p95 < {slo_p95_ms:g} ms with at most 1 % errors")
+        verdict = result.verdict(slo_s).value
+        claim = f"p95 < {slo_p95_ms:g} ms with at most 1 % errors"
+        leave(verdict, claim if verdict != "INCONCLUSIVE" else f"{claim}: {_why_unsure(result)}")
 
 
 def _profile(
@@ -130,7 +132,10 @@ def _profile(
             f"--rate {rate:g} and --users {users} are two kinds of load", hint="give one of them"
         )
     from scalelab.loadtest import parse_profile
+    from scalelab.loadtest.driver import check_users
 
+    if users is not None:
+        check_users(users)
     if rate is None and ":" not in arrivals:
         if arrivals not in ("poisson", "constant"):
             parse_profile(arrivals)  # which says what is wrong with it
@@ -200,6 +205,16 @@ def _serve_page(
             f"{profile.duration_s:g} s, whatever number of users it says; Ctrl-C ends it)", err=True
         ),
     )  # fmt: skip
+
+
+def _why_unsure(result: LoadResult) -> str:
+    if result.generator_is_bottleneck:
+        return "it was missed, but the generator was the bottleneck"
+    found = result.percentile_interval(95)
+    if found is None:
+        return "too few requests"
+    high = "never" if math.isinf(found.high) else f"{1e3 * found.high:,.1f} ms"
+    return f"the 95 % interval of p95, {1e3 * found.low:,.1f} ms to {high}, holds the limit; run longer"
 
 
 def _judged(result: LoadResult, slo_s: float | None) -> dict[str, Any]:
@@ -272,9 +287,11 @@ def burst(
     """
     from scalelab.cli.load_tables import burst_table
     from scalelab.loadtest import run_burst
+    from scalelab.loadtest.arrivals import check_positive
     from scalelab.loadtest.saved import record_burst
 
     target = make_target(url, path, body_files, headers, method, insecure)
+    check_positive("a rate", rate, "requests per second")
     target.check_answer(accept_timeout_s, allow_busy=True, also=(202,))
     with progress("burst, then collecting", duration_s) as on_progress:
         result = run_burst(

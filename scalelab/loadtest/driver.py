@@ -51,8 +51,7 @@ def run_closed(
         ConfigError: a number of users, processes or a duration that is not positive.
         RunFailed: nothing listens at the target, or the generator itself failed.
     """
-    if not isinstance(users, int) or users < 1:
-        raise ConfigError(f"a closed loop of {users!r} users sends nothing", hint="give at least one user")
+    check_users(users)
     _check_times(duration_s, warmup_s, timeout_s)
     window = Profile((Part(1.0, duration_s),))
     spec = {"edges_s": _cut(window, warmup_s), "timeout_s": timeout_s}
@@ -312,6 +311,16 @@ def _block(raw: dict[str, Any], number: int, part: Part, pieces: int, *, is_open
 
 def _histogram(buckets_us: list[list[int]], *, unanswered: int = 0) -> LatencyHistogram:
     return LatencyHistogram(tuple((value / 1e6, count) for value, count in buckets_us), unanswered)
+
+
+def check_users(users: int) -> None:
+    """Make sure that a closed loop has somebody in it.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    if not isinstance(users, int) or users < 1:
+        raise ConfigError(f"a closed loop of {users!r} users sends nothing", hint="give at least one user")
 
 
 def _check_times(duration_s: float, warmup_s: float, timeout_s: float) -> None:

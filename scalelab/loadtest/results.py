@@ -178,7 +178,7 @@ class LoadResult:
             found.append(
                 f"no steady state: {self.mean_in_flight:,.1f} requests were in the system on average, "
                 f"{self.littles_law_ratio:.2f} times rate x latency (Little's law: 1); a queue grew or "
-                "drained, or requests were lost, and longer runs will give other percentiles"
+                "drained, or requests were refused or lost; longer runs will give other percentiles"
             )
         return found
 

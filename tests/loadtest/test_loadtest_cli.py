@@ -26,7 +26,7 @@ def slow_url(serve):
     ("words", "code", "said"),
     [
         (("run", "--url", "http://127.0.0.1:1", "--method", "GET", "--rate", "0"), 2, "a rate of 0.0"),
-        (("run", "--url", "http://127.0.0.1:1", "--method", "GET", "--users", "0"), 4, "nothing answers"),
+        (("run", "--url", "http://127.0.0.1:1", "--method", "GET", "--users", "0"), 2, "0 users"),
         (("run", "--url", "http://127.0.0.1:1", "--rate", "5", "--users", "5"), 2, "give one of them"),
         (("run", "--url", "127.0.0.1:80", "--method", "GET"), 2, "no address of a service"),
         (("run", "--url", "http://h", "--header", "X"), 2, "'X' is no header"),
