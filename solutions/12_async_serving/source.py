@@ -555,7 +555,7 @@ def closed_rate(url, path):
 
 
 def answered_by(burst, seconds):
-    """Return the share of a burst's photos that were answered so long after they were meant to leave."""
+    """Return the share of a burst's photos that were answered within so many seconds."""
     in_time = sum(count for value, count in burst.latency.buckets if value <= seconds)
     return in_time / burst.offered
 
@@ -608,14 +608,15 @@ def run_bursts():
         100 * naive.answered_share,
         unit="%",
         verdict="FAIL" if not is_kept else "PASS" if took_all and is_apart else "INCONCLUSIVE",
-        detail=f"{naive.offered:,} and {decoupled.offered:,} photos at {FACTOR * rates['naive']:,.0f} a "
-        f"second. In the web server: {naive.answered:,} answered, {naive.failed:,} timed out or broke. "
+        detail=f"{naive.offered:,} and {decoupled.offered:,} photos at "
+        f"{FACTOR * rates['naive']:,.0f} a second. In the web server: {naive.answered:,} answered, "
+        f"{naive.failed:,} timed out or broke. "
         f"Decoupled: {decoupled.accepted:,} accepted, {decoupled.answered:,} answered, "
         f"{decoupled.lost:,} lost, workers killed: {len(killed)}.",
         figure=figure,
         table=table,
-        alt="Two lines over the time since a photo was meant to leave, from 0.01 to 20 seconds. The model in "
-        f"the web server ends at {table[-1]['model in the web server']} %, the decoupled service at "
+        alt="Two lines over the time since a photo was meant to leave, 0.01 to 20 seconds. The model "
+        f"in the web server ends at {table[-1]['model in the web server']} %, decoupled at "
         f"{table[-1]['decoupled, worker killed']} %.",
     )
 
@@ -689,7 +690,8 @@ with when_ready():
     for name, burst in bursts.items():
         over = max(0.0, offered_rate / rates[name] - 1)
         print(
-            f"{name}: {rates[name]:,.0f} answers a second in a closed loop, {offered_rate:,.0f} came"
+            f"{name}: {rates[name]:,.0f} answers a second in a closed loop, "
+            f"{offered_rate:,.0f} came"
         )
         if name == "naive":
             share = min(1.0, PATIENCE_S / over / BURST_S) if over else 1.0
@@ -697,7 +699,8 @@ with when_ready():
         else:
             wait_s, slowest_s = BURST_S * over, burst.latency.percentile(99)
             print(
-                f"  the last waited: model {wait_s:.1f} s, measured {slowest_s:.1f} s (99th percentile)"
+                f"  the last waited: model {wait_s:.1f} s, "
+                f"measured {slowest_s:.1f} s (99th percentile)"
             )
 
 # %% [markdown]
@@ -716,12 +719,12 @@ lab.explain("residual", "")
 # %% tags=["solution-only"]
 lab.explain(
     "residual",
-    "The kill costs the time to notice a closed connection (nothing), to start Python, load ONNX Runtime and "
-    "warm up (a second or more), in which mu is zero: the last photo waits that much longer. The naive app "
-    "reads a third of the photos, but cannot know whose client left: most of its answers nobody reads. "
-    "In the burst locust sends three times as much as in the closed loop, and "
-    "takes its share of the two cores from gateway and worker: mu is smaller than measured alone. Batches "
-    "work against that: the longer the queue, the fuller they are.",
+    "The kill costs the time to notice a closed connection (nothing), to start Python, load ONNX "
+    "Runtime and warm up (a second or more), in which mu is zero: the last photo waits that much "
+    "longer. The naive app reads a third of the photos, but cannot know whose client left: most of "
+    "its answers nobody reads. In the burst locust sends three times as much as in the closed loop, "
+    "and takes its share of the two cores from gateway and worker: mu is smaller than measured "
+    "alone. Batches work against that: the longer the queue, the fuller they are.",
 )
 
 # %% [markdown]
