@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 
 from scalelab.serve.broker import BrokerAway
 from scalelab.serve.contract import Contract
-from scalelab.serve.openapi import hot_paths, render_page
+from scalelab.serve.openapi import hot_paths, security_schemes
+from scalelab.serve.page import render_page
 from scalelab.serve.protocol import Problem
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def build_face(gateway: Gateway) -> FastAPI:
         yield
         await gateway.stop()
 
-    app = new_app("ScaleLab gateway", gateway.contract, lifespan=lifespan)
+    app = new_app(
+        "ScaleLab gateway", gateway.contract, wants_keys=gateway.guard.wants_keys, lifespan=lifespan
+    )
 
     @app.get("/readyz", summary="Can a task be answered now?", responses={503: {"description": "not now"}})
     async def readyz() -> JSONResponse:
@@ -47,7 +50,12 @@ def build_face(gateway: Gateway) -> FastAPI:
         """Return counters since this gateway started, and the queue's depth, workers and dead letters."""
         return await gateway.stats()
 
-    @app.get("/metrics", summary="For Prometheus: what gateway and workers counted")
+    @app.get(
+        "/metrics",
+        summary="For Prometheus: what gateway and workers counted",
+        response_class=Response,  # its own content type would be a third one
+        responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}},
+    )
     async def metrics(request: Request) -> Response:
         """Return counters, histograms and gauges, in the text format or in OpenMetrics if asked for."""
         text, content_type = await gateway.scrape(request.headers.get("accept", ""))
@@ -60,14 +68,19 @@ def build_face(gateway: Gateway) -> FastAPI:
     return app
 
 
-def new_app(title: str, contract: Contract, *, is_naive: bool = False, **options: Any) -> FastAPI:
+def new_app(
+    title: str, contract: Contract, *, is_naive: bool = False, wants_keys: bool = False, **options: Any
+) -> FastAPI:
     """Return a FastAPI application with health check, documents that open offline, and problem bodies."""
     app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None, **options)
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, routes=app.routes)
-            made["paths"] = {**hot_paths(contract, is_naive=is_naive), **made["paths"]}
+            ours = hot_paths(contract, is_naive=is_naive, wants_keys=wants_keys)
+            made["paths"] = {**ours, **made["paths"]}
+            if wants_keys:
+                made.setdefault("components", {})["securitySchemes"] = security_schemes()
             app.openapi_schema = made
         return app.openapi_schema
 

@@ -46,6 +46,7 @@ class Guard:
     def __init__(self, keys: Sequence[str] = (), rate: RateLimit | None = None):
         self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
         self._rate = rate
+        self.wants_keys = bool(keys)
         self.is_open = not keys and rate is None
 
     def check(self, head: Mapping[bytes, bytes], address: str) -> None:
@@ -65,20 +66,23 @@ class Guard:
             )
 
     def _client_of(self, head: Mapping[bytes, bytes]) -> str:
-        sent = head.get(b"x-api-key")
-        if sent is None:
-            scheme, _, sent = head.get(b"authorization", b"").partition(b" ")
-            sent = sent.strip() if scheme.lower() == b"bearer" else b""
-        digest = hashlib.sha256(sent).digest()
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]  # all of them, always
-        if not any(matches):
+        scheme, _, token = head.get(b"authorization", b"").partition(b" ")
+        sent = [token.strip()] if scheme.lower() == b"bearer" else []
+        if b"x-api-key" in head:
+            sent.append(head[b"x-api-key"])
+        digests = [hashlib.sha256(key).digest() for key in sent]
+        if not (digests and all(map(self._is_known, digests))):
             raise Problem(
                 401,
-                "the API key is not known" if sent else "this service wants an API key",
+                "the API key is not known" if any(sent) else "this service wants an API key",
                 hint=_HOW,
                 headers={"www-authenticate": 'Bearer realm="scalelab"'},
             )
-        return digest.hex()
+        return digests[0].hex()
+
+    def _is_known(self, digest: bytes) -> bool:
+        found = [hmac.compare_digest(digest, known) for known in self._digests]  # all of them, always
+        return any(found)
 
 
 def read_keys(path: Path) -> list[str]:

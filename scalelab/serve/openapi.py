@@ -1,14 +1,14 @@
-"""The OpenAPI description of the hot path, and a page that shows it without fetching anything."""
+"""The OpenAPI description of the tasks, which FastAPI does not know."""
 
 from __future__ import annotations
 
-import html
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from scalelab.serve.contract import Contract
-from scalelab.serve.options import MAX_DEADLINE_S, MAX_WAIT_S
-from scalelab.serve.protocol import STATUSES
+from scalelab.serve.contract import JSON, MSGPACK, Contract
+from scalelab.serve.options import HEADERS, MAX_DEADLINE_S, MAX_WAIT_S
+from scalelab.serve.protocol import CANCELLED, EXPIRED, FAILED, NORMAL, PRIORITIES, QUEUED, STATUSES, Problem
 from scalelab.serve.settings import StackSettings
 
 _TASK_ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -26,6 +26,7 @@ _TASK = {
 }
 _PROBLEM = {
     "type": "object",
+    "description": "RFC 9457",
     "required": ["type", "title", "status", "detail", "hint"],
     "properties": {
         "type": {"type": "string"},
@@ -35,150 +36,171 @@ _PROBLEM = {
         "hint": {"type": "string", "description": "the next step"},
     },
 }
-_WAIT = {
-    "name": "wait_s",
-    "in": "query",
-    "description": "wait so many seconds for the answer",
-    "schema": {"type": "number", "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},
-    "example": 1,
-}
-_DEADLINE = {
-    "name": "deadline_s",
-    "in": "query",
-    "description": "after so many seconds in the queue the task is dropped",
-    "schema": {
-        "type": "number",
-        "minimum": 0.001,
-        "maximum": MAX_DEADLINE_S,
-        "default": StackSettings.deadline_s,
-    },
+_SCHEMAS: dict[str, tuple[str, dict[str, Any], Any]] = {
+    "wait_s": (
+        "wait so many seconds for the answer",
+        {"type": "number", "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},
+        1,
+    ),
+    "deadline_s": (
+        "after so many seconds in the queue the task is dropped",
+        {"type": "number", "minimum": 0.001, "maximum": MAX_DEADLINE_S, "default": StackSettings.deadline_s},
+        60,
+    ),
+    "priority": (
+        "what is high is run before what is normal, that before what is low",
+        {"type": "string", "enum": list(PRIORITIES), "default": PRIORITIES[NORMAL]},
+        "high",
+    ),
 }
 _KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "the same key again names the same task: a repeated request is not run twice",
-    "schema": {"type": "string", "maxLength": 200},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
 }
 _ID = {
     "name": "task_id",
     "in": "path",
     "description": "as the POST answered it, in its body and in Location",
     "required": True,
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "minLength": 1},
     "example": _TASK_ID,
 }
-_WHY = {
-    400: "a query, key or JSON that cannot be read",
-    404: "no such task, or its result expired",
-    413: "the body is too large",
-    415: "the content type is not understood",
-    422: "the body holds something else, or the key was used for another body",
-    429: "the queue is full: see Retry-After",
-    503: "the broker is away: see Retry-After",
+_LAST = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "what a browser sends when it comes back; after the last event it is told to stop",
+    "schema": {"type": "string"},
 }
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+_RETRY = {"Retry-After": {"description": "seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}}}
+_LOCATION = {"Location": {"description": "of the task", "schema": {"type": "string"}}}
+_PROBLEMS = {
+    400: ("a query, header, key or body that cannot be read", "there is no query parameter 'wait'"),
+    401: ("no known API key", "this service wants an API key"),
+    404: ("no such task, or its result expired", f"there is no task {_TASK_ID!r}"),
+    408: ("the request came too slowly", "the request was not whole after 10 s"),
+    413: ("the body is too large", "the body has 70000 bytes or more, the limit is 65536"),
+    415: ("the content type is not understood", "content type 'text/html' is not understood"),
+    422: ("the body holds something else, or the key was used for another body", "the body holds 7 bytes"),
+    429: ("the queue is full, or this client asks too often", "20000 tasks are queued, the limit is 20000"),
+    503: ("the broker is away", "no broker: connection refused"),
+}
+_HINTS = {400: "did you mean 'wait_s'?", 429: "try again in 4 s; 2500 tasks are answered a second"}
 
 
-def _answers(*problems: int, **good: tuple[str, Any]) -> dict[str, Any]:
-    answers: dict[str, Any] = {
-        status.lstrip("_"): {
-            "description": what,
-            "content": {"application/json": {"schema": _TASK, "example": example}},
-        }
-        for status, (what, example) in good.items()
-    }
-    for status in problems:
-        content = {"application/problem+json": {"schema": _PROBLEM}}
-        answers[str(status)] = {"description": _WHY[status], "content": content}
-    return answers
-
-
-def hot_paths(contract: Contract, *, is_naive: bool = False) -> dict[str, Any]:
-    """Return the OpenAPI path items of the hot path, which FastAPI does not know."""
+def hot_paths(contract: Contract, *, is_naive: bool = False, wants_keys: bool = False) -> dict[str, Any]:
+    """Return the OpenAPI path items of the tasks of this contract."""
     posted = {"summary": contract.title, "description": contract.about}
     body = {"required": True, "content": dict(contract.body)}
     if is_naive:
-        answers = _answers(400, 413, 415, 422, _200=("the answer", {"result": contract.result}))
+        answers = {
+            "200": _answer("the answer", {"result": contract.result}, schema={}),
+            **_problems(400, 413, 415, 422),
+        }
         return {contract.path: {"post": {**posted, "requestBody": body, "responses": answers}}}
     done = {"task_id": _TASK_ID, "status": "done", "result": contract.result, "batch": 4, "attempts": 1}
-    answers = _answers(
-        400,
-        413,
-        415,
-        422,
-        429,
-        503,
-        _200=("answered within wait_s", done),
-        _500=("the model failed on it, within wait_s", {"task_id": _TASK_ID, "status": "failed"}),
-        _504=("its deadline passed within wait_s", {"task_id": _TASK_ID, "status": "expired"}),
-        _202=("queued; Location names the task", {"task_id": _TASK_ID, "status": "queued"}),
-    )
-    post = {**posted, "parameters": [_WAIT, _DEADLINE, _KEY], "requestBody": body, "responses": answers}
+    guarded: dict[str, Any] = {"security": [{name: []} for name in _SECURITY]} if wants_keys else {}
+    refusals = (401, 408, 429) if wants_keys else (408, 429)
+    post = {
+        **posted,
+        **guarded,
+        "operationId": f"post_{contract.noun}",
+        "parameters": [*_options("wait_s", "deadline_s", "priority"), _KEY],
+        "requestBody": body,
+        "responses": {
+            "200": _answer("answered within wait_s", done, _LOCATION),
+            "202": _answer("queued; Location names the task", _task(QUEUED), _LOCATION),
+            "409": _answer("cancelled by another request, within wait_s", _task(CANCELLED), _LOCATION),
+            "500": _answer("the model failed on it, within wait_s", _task(FAILED, error="..."), _LOCATION),
+            "504": _answer("its deadline passed within wait_s", _task(EXPIRED, error="..."), _LOCATION),
+            **_problems(400, 413, 415, 422, 503, *refusals),
+        },
+    }
     get = {
         "summary": "Fetch status and result of a task",
-        "parameters": [_ID, _WAIT],
-        "responses": _answers(400, 404, 503, _200=("the task as it stands", done)),
+        **guarded,
+        "operationId": f"get_{contract.noun}",
+        "parameters": [_ID, *_options("wait_s")],
+        "responses": {"200": _answer("the task as it stands", done), **_problems(400, 404, 503, *refusals)},
     }
-    return {contract.path: {"post": post}, contract.path + "/{task_id}": {"get": get}}
+    delete = {
+        "summary": "Cancel a task",
+        "description": "An answer that was there before stands; what no worker has begun is not run.",
+        **guarded,
+        "operationId": f"cancel_{contract.noun}",
+        "parameters": [_ID],
+        "responses": {
+            "200": _answer("what stands afterwards", _task(CANCELLED)),
+            **_problems(400, 404, 503, *refusals),
+        },
+    }
+    stream = f"event: queued\ndata: {json.dumps(_task(QUEUED))}\n\n"
+    events = {
+        "summary": "Server-sent events until the answer",
+        "description": "Each is named by the status and holds the task; comments keep the connection alive.",
+        **guarded,
+        "operationId": f"events_{contract.noun}",
+        "parameters": [_ID, _LAST],
+        "responses": {
+            "200": {
+                "description": "a stream that ends with the answer",
+                "content": {"text/event-stream": {"example": stream}},
+            },
+            "204": {"description": "the last event was seen: do not come back"},
+            **_problems(400, 404, 503, *refusals),
+        },
+    }
+    below = contract.path + "/{task_id}"
+    return {
+        contract.path: {"post": post},
+        below: {"get": get, "delete": delete},
+        below + "/events": {"get": events},
+    }
 
 
-def render_page(document: dict[str, Any], contract: Contract, url: str) -> str:
-    """Return the OpenAPI document of the service at `url` as one HTML page that fetches nothing."""
-    title = html.escape(document["info"]["title"])
-    commands = html.escape("\n".join(contract.try_it).replace("{url}", url))
-    parts = [
-        f"<h1>{title}</h1>",
-        f"<h2>Try it</h2><pre>{commands}</pre>",
-        '<p>For programs: <a href="/openapi.json">OpenAPI</a></p>',
-    ]
-    # the work first, then health and numbers
-    for path, operations in sorted(
-        document["paths"].items(), key=lambda one: (contract.path not in one[0], one[0])
-    ):
-        for method, operation in operations.items():
-            parts.append(f"<h2><code>{method.upper()} {html.escape(path)}</code></h2>")
-            summary = operation.get("summary", "")
-            said = f"{summary}{'' if summary.endswith('?') else '.'} {_text(operation)}"
-            parts.append(f"<p>{html.escape(said)}</p><table>")
-            for parameter in operation.get("parameters", []):
-                said = _text(parameter) + _limits(parameter["schema"])
-                parts.append(_row(f"{parameter['in']} {parameter['name']}", said))
-            for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-                parts.append(_row(f"body {kind}", _text(content["schema"])))
-            for status, answer in sorted(operation["responses"].items()):
-                content = next(iter(answer.get("content", {}).values()), {})
-                example = f": {json.dumps(content['example'])}" if "example" in content else ""
-                parts.append(_row(status, answer["description"] + example))
-            parts.append("</table>")
-    body = "\n".join(parts)
-    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}: API</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<style>:root{{color-scheme:light dark}}
-body{{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
-h1,h2,p,td{{overflow-wrap:anywhere}}
-pre{{font-size:.9rem;white-space:pre-wrap;overflow-wrap:anywhere;
- padding:.8rem;border:1px solid #8888;border-radius:.3rem}}
-th{{text-align:left;vertical-align:top;padding-right:1rem;white-space:nowrap}}
-@media (max-width:40rem){{th,td{{display:block}}td{{padding-bottom:.5rem}}}}</style>
-{body}
-</html>"""
+def security_schemes() -> dict[str, Any]:
+    """Return how a key is sent."""
+    return {name: dict(scheme) for name, scheme in _SECURITY.items()}
 
 
-def _text(described: dict[str, Any]) -> str:
-    return str(described.get("description", ""))
+def _options(*names: str) -> list[dict[str, Any]]:
+    """Return the parameters: each in the query string, or as a header."""
+    options = []
+    for name in names:
+        description, schema, example = _SCHEMAS[name]
+        options.append(
+            {"name": name, "in": "query", "description": description, "schema": schema, "example": example}
+        )
+        said = f"the same, for clients that cannot change the address: {name} counts if both are given"
+        options.append({"name": HEADERS[name], "in": "header", "description": said, "schema": schema})
+    return options
 
 
-def _limits(schema: dict[str, Any]) -> str:
-    """Return what a value may be, as it stands in brackets behind the description."""
-    said = []
-    if "maximum" in schema:
-        said.append(f"{schema['minimum']:g} to {schema['maximum']:g}")
-    if "maxLength" in schema:
-        said.append(f"at most {schema['maxLength']} characters")
-    if "default" in schema:
-        said.append(f"default {schema['default']:g}")
-    return f" ({', '.join(said)})" if said else ""
+def _task(status: str, **fields: Any) -> dict[str, Any]:
+    return {"task_id": _TASK_ID, "status": status, **fields}
 
 
-def _row(name: str, text: str) -> str:
-    return f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
+def _answer(
+    description: str, example: Any, headers: Mapping[str, Any] | None = None, *, schema: Any = None
+) -> dict[str, Any]:
+    shown = {"schema": _TASK if schema is None else schema, "example": example}
+    kinds = {JSON: shown} if schema is not None else {JSON: shown, MSGPACK: {"schema": _TASK}}
+    return {"description": description, **({"headers": dict(headers)} if headers else {}), "content": kinds}
+
+
+def _problems(*statuses: int) -> dict[str, Any]:
+    answers = {}
+    for status in sorted(statuses):
+        why, detail = _PROBLEMS[status]
+        example = json.loads(Problem(status, detail, hint=_HINTS.get(status, "what to do next")).body())
+        answers[str(status)] = {
+            "description": why + (": see Retry-After" if status in (429, 503) else ""),
+            **({"headers": _RETRY} if status in (429, 503) else {}),
+            "content": {"application/problem+json": {"schema": _PROBLEM, "example": example}},
+        }
+    return answers

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ MAX_DEADLINE_S = 3600.0
 MAX_KEY_CHARS = 200
 _MAX_QUERY_BYTES = 200
 _LIMITS = {"wait_s": (0.0, MAX_WAIT_S), "deadline_s": (0.001, MAX_DEADLINE_S)}
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")  # float() takes 1_0, blanks and infinity too
 _PREFIX = b"task-"
 HEADERS = {"wait_s": "Task-Wait-S", "deadline_s": "Task-Deadline-S", "priority": "Task-Priority"}
 """query parameter -> header"""
@@ -69,10 +71,7 @@ def _value(name: str, text: str) -> float | int:
             raise Problem(400, f"there is no priority {text[:50]!r}", hint=did_you_mean(text, PRIORITIES))
         return PRIORITIES.index(text)
     low, high = _LIMITS[name]
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
+    value = float(text) if _NUMBER.fullmatch(text) else float("nan")
     if not low <= value <= high:
         raise Problem(
             400, f"{name}={text[:50]} is no time that can be kept", hint=f"give {low:g} to {high:g} seconds"

@@ -131,6 +131,9 @@ def _has_bright_border(pixels: bytes) -> bool:
     return 2 * len(border.translate(None, delete=_DARK)) > len(border)
 
 
+_BLANK_PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAKgAAAAcAQAAAADda8l6AAAAD0lEQVR42mNgGAWjgPYAAAJoAAH6db+gAAAAAElFTkSuQmCC"
+)
 _BINARY = {"type": "string", "format": "binary"}
 _RESULT = {
     "pin": "560001",
@@ -165,7 +168,7 @@ def _body() -> dict[str, Any]:
                 "additionalProperties": False,
                 "properties": {"image": image},
             },
-            "example": {"image": f"<base64 of a PNG or of {IMAGE_BYTES} bytes>"},
+            "example": {"image": _BLANK_PNG},
         },
         MSGPACK: {
             "schema": {

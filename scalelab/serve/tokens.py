@@ -47,13 +47,12 @@ def _pack(tokens: Any) -> bytes:
         raise Problem(422, f'"tokens" is {type(tokens).__name__}, not a list', hint=_WANTED)
     if len(tokens) != COUNT:
         raise Problem(422, f'"tokens" has {len(tokens)} ids, not {COUNT}', hint=_WANTED)
-    try:
-        if bool not in map(type, tokens):
-            return _IDS.pack(*tokens)
-    except struct.error:
-        pass
-    odd = next(token for token in tokens if type(token) is not int or not -(2**63) <= token < 2**63)
-    raise Problem(422, f'"tokens" holds {str(odd)[:50]!r}, which is no 64-bit integer', hint=_WANTED)
+    for token in tokens:
+        is_whole = type(token) is int or (type(token) is float and token.is_integer())  # to JSON, 1.0 is one
+        if not is_whole or not -(2**63) <= token < 2**63:
+            said = f'"tokens" holds {str(token)[:50]!r}, which is no 64-bit integer'
+            raise Problem(422, said, hint=_WANTED)
+    return _IDS.pack(*map(int, tokens))
 
 
 _BINARY = {"type": "string", "format": "binary"}
@@ -83,7 +82,7 @@ CONTRACT = Contract(
                 "properties": {
                     "tokens": {
                         "type": "array",
-                        "items": {"type": "integer", "format": "int64"},
+                        "items": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
                         "minItems": COUNT,
                         "maxItems": COUNT,
                     }

@@ -156,6 +156,15 @@ class Connection:
             await self.writer.wait_closed()
 
 
+@asynccontextmanager
+async def connected(port):
+    connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 def request_bytes(method, target, body=b"", kind=RAW, headers=(), chunks=None):
     sent = [*([("Content-Type", kind)] if kind else []), *headers]
     names = {name.lower() for name, _ in sent}
@@ -177,13 +186,8 @@ class WireClient(JsonClient):
     def __init__(self, gateway, port, connections, state):
         self.gateway, self.port, self.connections, self.state = gateway, port, connections, state
 
-    @asynccontextmanager
-    async def connect(self):
-        connection = Connection(*await asyncio.open_connection("127.0.0.1", self.port))
-        try:
-            yield connection
-        finally:
-            await connection.close()
+    def connect(self):
+        return connected(self.port)
 
     async def request(self, method, target, body=b"", kind=RAW, headers=(), chunks=None):
         async with self.connect() as connection:

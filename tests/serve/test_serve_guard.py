@@ -13,7 +13,13 @@ def head(**fields):
 
 
 @pytest.mark.parametrize(
-    "sent", [head(x_api_key=KEY), head(authorization=f"Bearer {KEY}"), head(authorization=f"bearer  {KEY} ")]
+    "sent",
+    [
+        head(x_api_key=KEY),
+        head(authorization=f"Bearer {KEY}"),
+        head(authorization=f"bearer  {KEY} "),
+        head(x_api_key=KEY, authorization="Basic eDp5"),
+    ],
 )
 def test_a_known_key_passes(sent):
     Guard([KEY, "another-key-of-20-chars"]).check(sent, "1.2.3.4")
@@ -27,6 +33,8 @@ def test_a_known_key_passes(sent):
         (head(x_api_key=KEY[:-1]), "not known"),
         (head(authorization=f"Basic {KEY}"), "wants an API key"),
         ({b"x-api-key": b"\xff\x00"}, "not known"),
+        (head(x_api_key=KEY, authorization="Bearer something-else-here"), "not known"),
+        (head(x_api_key=KEY[1:], authorization=f"Bearer {KEY}"), "not known"),
     ],
 )
 def test_anything_else_is_401_and_never_repeats_what_was_sent(sent, said):

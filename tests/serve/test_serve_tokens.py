@@ -16,6 +16,7 @@ RAW = np.array(IDS, "<i8").tobytes()
     [
         ("application/octet-stream", RAW),
         ("application/json", json.dumps({"tokens": IDS}).encode()),
+        ("application/json", json.dumps({"tokens": [0.0, 1e0, *IDS[2:]]}).encode()),
         ("application/msgpack", msgpack.packb({"tokens": IDS})),
         ("application/msgpack", msgpack.packb({"tokens": RAW})),
     ],
@@ -37,6 +38,8 @@ def test_every_kind_of_body_gives_the_same_ids(kind, body):
         ("application/json", json.dumps({"tokens": [*IDS[1:], 1.5]}).encode(), 422, "'1.5'"),
         ("application/json", json.dumps({"tokens": [*IDS[1:], 2**63]}).encode(), 422, str(2**63)),
         ("application/json", json.dumps({"tokens": [*IDS[1:], True]}).encode(), 422, "True"),
+        ("application/json", json.dumps({"tokens": [*IDS[1:], float("nan")]}).encode(), 422, "nan"),
+        ("application/json", json.dumps({"tokens": [*IDS[1:], 1e300]}).encode(), 422, "1e+300"),
         ("application/msgpack", msgpack.packb({"tokens": RAW[1:]}), 422, "511 bytes"),
     ],
 )
