@@ -609,14 +609,14 @@ def run_bursts():
         unit="%",
         verdict="FAIL" if not is_kept else "PASS" if took_all and is_apart else "INCONCLUSIVE",
         detail=f"{naive.offered:,} and {decoupled.offered:,} photos at "
-        f"{FACTOR * rates['naive']:,.0f} a second. In the web server: {naive.answered:,} answered, "
-        f"{naive.failed:,} timed out or broke. "
+        f"{FACTOR * rates['naive']:,.0f} a second. In the web server: {naive.answered:,} "
+        f"answered, {naive.failed:,} timed out or broke. "
         f"Decoupled: {decoupled.accepted:,} accepted, {decoupled.answered:,} answered, "
         f"{decoupled.lost:,} lost, workers killed: {len(killed)}.",
         figure=figure,
         table=table,
-        alt="Two lines over the time since a photo was meant to leave, 0.01 to 20 seconds. The model "
-        f"in the web server ends at {table[-1]['model in the web server']} %, decoupled at "
+        alt="Two lines over the time since a photo was meant to leave, 0.01 to 20 seconds. "
+        f"The model in the web server ends at {table[-1]['model in the web server']} %, decoupled at "
         f"{table[-1]['decoupled, worker killed']} %.",
     )
 
@@ -719,12 +719,13 @@ lab.explain("residual", "")
 # %% tags=["solution-only"]
 lab.explain(
     "residual",
-    "The kill costs the time to notice a closed connection (nothing), to start Python, load ONNX "
-    "Runtime and warm up (a second or more), in which mu is zero: the last photo waits that much "
-    "longer. The naive app reads a third of the photos, but cannot know whose client left: most of "
-    "its answers nobody reads. In the burst locust sends three times as much as in the closed loop, "
-    "and takes its share of the two cores from gateway and worker: mu is smaller than measured "
-    "alone. Batches work against that: the longer the queue, the fuller they are.",
+    "The kill costs the time to notice a closed connection (nothing), to start Python, "
+    "load ONNX Runtime and warm up (a second or more), in which mu is zero: the last "
+    "photo waits that much longer. The naive app reads a third of the photos, but cannot "
+    "know whose client left: most of its answers nobody reads. In the burst locust sends "
+    "three times as much as in the closed loop, and takes its share of the two cores from "
+    "gateway and worker: mu is smaller than measured alone. Batches work against that: "
+    "the longer the queue, the fuller they are.",
 )
 
 # %% [markdown]
