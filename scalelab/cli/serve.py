@@ -56,8 +56,8 @@ for command in (
 @click.option(
     "--broker", default="", envvar="SCALELAB_BROKER", help="redis://HOST:PORT/0.  [default: our own]"
 )
-@click.option("--naive", is_flag=True, help="Model inside the web server, nothing else: the baseline.")
-@click.option("--detach", is_flag=True, help="Return when it is ready; `scalelab serve down` ends it.")
+@click.option("--naive", is_flag=True, help="Model inside the web server: the baseline.")
+@click.option("--detach", is_flag=True, help="Return when it is ready; `down` ends it.")
 def up(
     model_path: Path | None,
     model: str | None,

@@ -62,7 +62,7 @@ def chaos(
         store.append(result.to_record(rate=rate, workers=workers, broker=broker))
         results.append(result)
         for death in result.deaths:
-            console.print(f"{name}: {death}", style="dim", highlight=False)
+            click.echo(f"{name}: {death}", err=True)
     if results:
         Console().print(_table(results, requests, rate))
     for name, why in skipped.items():
@@ -82,14 +82,15 @@ _COLUMNS = {
 
 
 def _table(results: list[DrillResult], requests: int, rate: float) -> Table:
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from scalelab.core.units import format_rate
 
-    table = Table(title=f"{requests:,} requests at {format_rate(rate)} under each fault", box=SIMPLE_HEAD)
+    table = Table(
+        title=f"{requests:,} requests at {format_rate(rate)} under each fault", box=None, padding=(0, 1)
+    )
     table.add_column("fault")
-    for head in (*_COLUMNS.values(), "recovered\nafter, s"):
+    for head in (*_COLUMNS.values(), "whole\nafter, s"):
         table.add_column(head, justify="right")
     for result in results:
         counts = [f"{getattr(result, name):,}" for name in _COLUMNS]
