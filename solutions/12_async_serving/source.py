@@ -616,7 +616,8 @@ def run_bursts():
         figure=figure,
         table=table,
         alt="Two lines over the time since a photo was meant to leave, 0.01 to 20 seconds. "
-        f"The model in the web server ends at {table[-1]['model in the web server']} %, decoupled at "
+        f"The model in the web server ends at {table[-1]['model in the web server']} %, "
+        "decoupled at "
         f"{table[-1]['decoupled, worker killed']} %.",
     )
 
