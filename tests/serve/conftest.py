@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from serve_brokers import Queue, Rabbit, among
 
 from scalelab.core.machine import free_port
 from scalelab.core.processes import start, stop_tree
@@ -29,6 +30,46 @@ def broker_url(request, tmp_path_factory):
     yield embedded.url
     stop_tree(server.pid)
     server.wait()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory):
+    """A RabbitMQ that has begun to start; its `wait` waits, or skips the test where none is installed."""
+    server = Rabbit(tmp_path_factory.mktemp("rabbitmq"))
+    server.begin()
+    yield server
+    server.stop()
+
+
+def pytest_generate_tests(metafunc):
+    """Run a test that asks for a `server` on the `KINDS` of its module, unless it names its own."""
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "server" in metafunc.fixturenames and "server" not in named:
+        mark = among(metafunc.module.KINDS).mark
+        metafunc.parametrize(*mark.args, **mark.kwargs)
+
+
+@pytest.fixture(scope="module")
+def server(request, tmp_path_factory):
+    """A broker's server of the kind that `among` names."""
+    if request.param is Rabbit:
+        rabbitmq = request.getfixturevalue("rabbitmq")
+        rabbitmq.wait()
+        yield rabbitmq
+        return
+    server = request.param(tmp_path_factory.mktemp(request.param.name))
+    server.start()
+    server.wait()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def queue(server):
+    """A queue of its own on that server."""
+    queue = Queue(server)
+    yield queue
+    queue.close()
 
 
 def wait_for_broker(url):

@@ -13,8 +13,9 @@ import pytest
 
 from scalelab.core.errors import ConfigError
 from scalelab.core.machine import free_port
-from scalelab.core.processes import start, stop_tree
+from scalelab.core.processes import run, start, stop_tree
 from scalelab.serve.broker import (
+    Answer,
     BrokerAway,
     BrokerLimits,
     Put,
@@ -23,9 +24,11 @@ from scalelab.serve.broker import (
     open_worker_side,
 )
 from scalelab.serve.embedded import prepare_embedded
+from scalelab.serve.protocol import DONE, Task, answer
 
 LIMITS = BrokerLimits(max_depth=50, worker_ttl_s=60.0)
 PATIENCE_S = 30.0
+PAYLOAD = bytes(range(256)) * 4
 DEBIANS_RABBIT = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 """the wrapper in /usr/sbin would change the user"""
 
@@ -49,6 +52,24 @@ def repeat(step):
             return []
 
     return wait_until(tried, "a broker that answers")[0]
+
+
+def task(deadline_s=60.0, payload=PAYLOAD, priority=1):
+    """Make a task that the gateway named `gateway` waits for."""
+    return Task(os.urandom(16).hex(), payload, "gateway", deadline_s, priority)
+
+
+def done(delivery, **fields):
+    """Make the answer to a delivery."""
+    return Answer(delivery, answer(delivery.task.task_id, DONE, **fields))
+
+
+def among(kinds):
+    """Run a test on these kinds of servers."""
+    marked = [
+        pytest.param(one, marks=[pytest.mark.redis] if one is Redis else [], id=one.name) for one in kinds
+    ]
+    return pytest.mark.parametrize("server", marked, indirect=True, scope="module")
 
 
 class Server:
@@ -161,8 +182,6 @@ class Rabbit(Server):
 
     def prepare(self):
         self.binary = shutil.which(DEBIANS_RABBIT) or shutil.which("rabbitmq-server")
-        if not self.binary:
-            pytest.skip("rabbitmq-server is not installed: make system-packages")
         self.port, self.names_port = free_port(), free_port()
         self.url = f"amqp://scalelab:secret@127.0.0.1:{self.port}"
         lines = [
@@ -175,7 +194,18 @@ class Rabbit(Server):
         (self.folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         (self.folder / "plugins").write_text("[].\n")
         (self.folder / "env.conf").touch()
-        self.names = start(["epmd", "-port", str(self.names_port), "-address", "127.0.0.1"], env=self.env())
+
+    def begin(self):
+        """Start without waiting, beside other tests: it takes a quarter of a minute. Where it is, that is."""
+        if self.binary:
+            command = ["epmd", "-port", str(self.names_port), "-address", "127.0.0.1"]
+            self.names = start(command, env=self.env())
+            self.start()
+
+    def wait(self):
+        if not self.binary:
+            pytest.skip("rabbitmq-server is not installed: make system-packages")
+        super().wait()
 
     def env(self):
         here = {
@@ -198,6 +228,12 @@ class Rabbit(Server):
     def command(self):
         return [self.binary]
 
+    def control(self, *words):
+        """Run rabbitmqctl on this node."""
+        program = self.binary.replace("rabbitmq-server", "rabbitmqctl")
+        finished = run([program, *words], env=self.env(), timeout_s=60.0)
+        assert finished.returncode == 0, finished.output
+
     def answers(self):
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1.0):
@@ -206,9 +242,10 @@ class Rabbit(Server):
             return False
 
     def stop(self):
-        self.kill()
-        stop_tree(self.names.pid, grace_s=0)
-        self.names.wait()
+        if self.binary:
+            self.kill()
+            stop_tree(self.names.pid, grace_s=0)
+            self.names.wait()
 
 
 class Local(Server):

@@ -1,77 +1,21 @@
 """The contract of every broker: one file, all servers."""
 
 import asyncio
-import os
 import threading
 import time
 
 import pytest
-from serve_brokers import LIMITS, Fake, Local, Queue, Rabbit, Redis, Valkey, repeat, wait_until
+from serve_brokers import LIMITS, Fake, Local, Rabbit, Redis, Valkey, among, done, repeat, task, wait_until
 
-from scalelab.serve.broker import Answer, BrokerAway, BrokerLimits, Put
-from scalelab.serve.protocol import DONE, Task, answer
+from scalelab.serve.broker import Answer, BrokerLimits, Put
 
 pytestmark = pytest.mark.slow
 KINDS = (Valkey, Redis, Fake, Local, Rabbit)
-PAYLOAD = bytes(range(256)) * 4
 
 
-@pytest.fixture(scope="module")
-def rabbit(tmp_path_factory):
-    """RabbitMQ, begun before the first test of this file: it takes a quarter of a minute to start."""
-    try:
-        server = Rabbit(tmp_path_factory.mktemp("rabbitmq"))
-    except pytest.skip.Exception as skipped:
-        yield skipped
-        return
-    server.start()
-    yield server
-    server.stop()
-
-
-def among(kinds):
-    """Run a test on these servers."""
-    marked = [
-        pytest.param(one, marks=[pytest.mark.redis] if one is Redis else [], id=one.name) for one in kinds
-    ]
-    return pytest.mark.parametrize("server", marked, indirect=True, scope="module")
-
-
-def pytest_generate_tests(metafunc):
-    """Run a test that names no servers on all of them."""
-    if "queue" in metafunc.fixturenames and not [*metafunc.definition.iter_markers("parametrize")]:
-        mark = among(KINDS).mark
-        metafunc.parametrize(*mark.args, **mark.kwargs)
-
-
-@pytest.fixture(scope="module")
-def server(request, rabbit, tmp_path_factory):
-    if request.param is Rabbit:
-        if isinstance(rabbit, pytest.skip.Exception):
-            raise rabbit
-        rabbit.wait()
-        yield rabbit
-        return
-    server = request.param(tmp_path_factory.mktemp(request.param.name))
-    server.start()
-    server.wait()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def queue(server):
-    queue = Queue(server)
-    yield queue
-    queue.close()
-
-
-def task(deadline_s=60.0, payload=PAYLOAD, priority=1):
-    return Task(os.urandom(16).hex(), payload, "gateway", deadline_s, priority)
-
-
-def done(delivery, **fields):
-    return Answer(delivery, answer(delivery.task.task_id, DONE, **fields))
+@pytest.fixture(scope="module", autouse=True)
+def _begin(rabbitmq):
+    """Let RabbitMQ start while the others are tested."""
 
 
 def test_a_task_arrives_whole_and_in_order(queue):
@@ -362,62 +306,3 @@ def test_only_living_workers_are_counted(queue):
     wait_until(lambda: queue.health().workers == 1, "one worker")
     one.beat()
     assert queue.health().workers == 1
-
-
-# fakeredis has no journal; the local broker dies with its gateway, which tests of its own kill
-@among([Valkey, Redis, Rabbit])
-def test_a_server_killed_under_load_loses_nothing_and_answers_nothing_twice(queue):
-    """Gateway and worker stay as they are, and go on by themselves."""
-    accepted, answered, ended = [], {}, threading.Event()
-
-    def put_for_ever():
-        while not ended.is_set():
-            one = task()
-            try:
-                if queue.put(one, key=one.task_id).placed[0].task_id:
-                    accepted.append(one.task_id)
-            except BrokerAway:
-                ended.wait(0.02)
-            ended.wait(0.001)
-
-    def work_for_ever():
-        worker, answers = queue.worker("w1"), []
-        while not ended.is_set() or answers:
-            try:
-                if not answers:
-                    taken = worker.take_over() or worker.take(4, 0.1)
-                    answers = [done(delivery, attempt=delivery.attempt) for delivery in taken]
-                worker.finish(answers)
-                answers = []
-            except BrokerAway:
-                ended.wait(0.02)
-
-    def hear_for_ever():
-        while not ended.is_set():
-            try:
-                for task_id, body in queue.answers():
-                    answered.setdefault(task_id, []).append(body)
-            except BrokerAway:
-                ended.wait(0.02)
-
-    threads = [threading.Thread(target=work) for work in (put_for_ever, work_for_ever, hear_for_ever)]
-    queue.side()
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: len(answered) > 20, "twenty answers")
-    queue.restart()
-    count = len(accepted)
-    wait_until(lambda: len(accepted) > count + 20, "twenty more tasks")
-    ended.set()
-    for thread in threads:
-        thread.join()
-    worker = queue.workers["w1"]
-
-    def unanswered():
-        if left := worker.take_over() or worker.take(50, 0):
-            worker.finish([done(delivery) for delivery in left])
-        return [task_id for task_id in accepted if not queue.look_up(task_id)[0]]
-
-    wait_until(lambda: not unanswered(), "an answer for all that was accepted")
-    assert all(len(set(bodies)) == 1 for bodies in answered.values())
-    assert all(queue.look_up(task_id) == [bodies[0]] for task_id, bodies in answered.items())

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 from click.testing import CliRunner
-from serve_brokers import Queue, Valkey
+from serve_brokers import Valkey
 
 from scalelab.cli import main
 from scalelab.serve.broker import Answer
@@ -14,22 +14,7 @@ from scalelab.serve.settings import StackSettings
 from scalelab.serve.state import READY, Child, StackState, keep_broker, take_lock
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Valkey(tmp_path_factory.mktemp("valkey"))
-    server.start()
-    server.wait()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def queue(server):
-    queue = Queue(server)
-    yield queue
-    queue.close()
+KINDS = (Valkey,)
 
 
 @pytest.fixture

@@ -2,16 +2,14 @@
 
 import asyncio
 import os
-import uuid
 from contextlib import closing
 
 import pytest
-from serve_brokers import LIMITS, Queue, Redis, Valkey, wait_until
+from serve_brokers import LIMITS, Redis, Valkey, done, task, wait_until
 
 from scalelab.core.errors import ConfigError, MissingDependency
 from scalelab.serve import embedded
 from scalelab.serve.broker import (
-    Answer,
     BrokerAway,
     Put,
     open_gateway_side,
@@ -19,42 +17,16 @@ from scalelab.serve.broker import (
     reach,
     shown_url,
 )
-from scalelab.serve.protocol import DONE, Task, answer
 from scalelab.serve.redis_broker import connect, key_prefix, stream_keys
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(
-    scope="module", params=[Valkey, pytest.param(Redis, marks=pytest.mark.redis)], ids=lambda k: k.name
-)
-def server(request, tmp_path_factory):
-    server = request.param(tmp_path_factory.mktemp(request.param.name))
-    server.start()
-    server.wait()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def queue(server):
-    queue = Queue(server)
-    yield queue
-    queue.close()
+KINDS = (Valkey, Redis)
 
 
 @pytest.fixture
 def client(server):
     with closing(connect(server.url)) as client:
         yield client
-
-
-def task():
-    return Task(uuid.uuid4().hex, bytes(1000), "gateway", 60.0)
-
-
-def done(delivery):
-    return Answer(delivery, answer(delivery.task.task_id, DONE))
 
 
 def test_a_worker_and_a_gateway_outlive_a_server_that_forgot_everything(queue, client):
