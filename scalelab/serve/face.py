@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
@@ -23,16 +21,7 @@ if TYPE_CHECKING:
 
 def build_face(gateway: Gateway) -> FastAPI:
     """Return the application that serves everything but the hot path of `gateway`."""
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await gateway.start()
-        yield
-        await gateway.stop()
-
-    app = new_app(
-        "ScaleLab gateway", gateway.contract, wants_keys=gateway.guard.wants_keys, lifespan=lifespan
-    )
+    app = new_app("ScaleLab gateway", gateway.contract, wants_keys=gateway.guard.wants_keys)
 
     @app.get("/readyz", summary="Can a task be answered now?", responses={503: {"description": "not now"}})
     async def readyz() -> JSONResponse:
@@ -68,11 +57,9 @@ def build_face(gateway: Gateway) -> FastAPI:
     return app
 
 
-def new_app(
-    title: str, contract: Contract, *, is_naive: bool = False, wants_keys: bool = False, **options: Any
-) -> FastAPI:
+def new_app(title: str, contract: Contract, *, is_naive: bool = False, wants_keys: bool = False) -> FastAPI:
     """Return a FastAPI application with health check, documents that open offline, and problem bodies."""
-    app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None, **options)
+    app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None)
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:

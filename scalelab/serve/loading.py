@@ -44,7 +44,7 @@ def load_model(settings: StackSettings) -> LoadedModel:
     before = model_version(path) if Path(path).is_file() else ""
     service = load_service(settings.model, path, threads=settings.threads)
     for size in (1, settings.policy.max_batch):
-        _try_out(service, contract, size, path)
+        warm_up(service, contract, size, path)
     if model_version(path) != before:
         raise DataError(
             f"{path} was written while it was loaded",
@@ -53,7 +53,12 @@ def load_model(settings: StackSettings) -> LoadedModel:
     return LoadedModel(service, contract, before)
 
 
-def _try_out(service: Service, contract: Contract, size: int, path: str) -> None:
+def warm_up(service: Service, contract: Contract, size: int, path: str) -> None:
+    """Run blank items once: a first run plans memory and is slow, and shows whether the model fits.
+
+    Raises:
+        DataError: it raised, gave another number of results, or what is no JSON; `path` is its file.
+    """
     name = Path(path).name
     shape = f"{size} x {contract.shape} {contract.dtype}"
     try:

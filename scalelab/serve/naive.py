@@ -17,11 +17,12 @@ from fastapi import FastAPI, Request
 from scalelab.serve.child import run_child
 from scalelab.serve.contract import Contract, load_contract
 from scalelab.serve.face import new_app
+from scalelab.serve.loading import warm_up
 from scalelab.serve.options import read_options
 from scalelab.serve.protocol import MAX_BODY_BYTES
 from scalelab.serve.routes import read_body
 from scalelab.serve.server import serve_app
-from scalelab.serve.service import DEFAULT_MODEL, Service, load_service, predict_bytes, warm_up
+from scalelab.serve.service import DEFAULT_MODEL, Service, load_service, predict_bytes
 from scalelab.serve.settings import StackSettings
 
 
@@ -52,7 +53,7 @@ def main() -> None:
     asked = parser.parse_args()
     service = load_service(asked.model, asked.model_path, threads=asked.threads)
     contract = load_contract(asked.contract)
-    warm_up(service, contract, (1,))
+    warm_up(service, contract, 1, asked.model_path)
     serve_app(build_naive_app(service, contract), asked.host, asked.port)
 
 

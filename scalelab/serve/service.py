@@ -70,9 +70,3 @@ def predict_bytes(service: Service, contract: Contract, payloads: Sequence[bytes
     content = payloads[0] if len(payloads) == 1 else b"".join(payloads)
     batch = np.frombuffer(content, dtype=contract.dtype).reshape(len(payloads), *contract.shape)
     return service.predict_batch(batch)
-
-
-def warm_up(service: Service, contract: Contract, batch_sizes: Sequence[int]) -> None:
-    """Run blank items once at each batch size: first runs plan memory and are slow."""
-    for size in batch_sizes:
-        predict_bytes(service, contract, [bytes(contract.payload_bytes)] * size)
