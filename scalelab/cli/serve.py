@@ -54,7 +54,10 @@ for command in (
     help="Serve only who sends a key from this file, one a line.",
 )
 @click.option(
-    "--broker", default="", envvar="SCALELAB_BROKER", help="redis://HOST:PORT/0.  [default: our own]"
+    "--broker",
+    default="",
+    envvar="SCALELAB_BROKER",
+    help="redis://HOST:PORT/0, amqp://HOST, or embedded: for a Valkey.  [default: inside the gateway]",
 )
 @click.option("--naive", is_flag=True, help="Model inside the web server: the baseline.")
 @click.option("--detach", is_flag=True, help="Return when it is ready; `down` ends it.")
@@ -220,7 +223,7 @@ def _run_here(settings: StackSettings, folder: Path, broker: str) -> None:
         logging.basicConfig(level=logging.WARNING, format="%(message)s")  # says who died and was restarted
         supervisor = Supervisor(settings, folder, broker=broker)
         stop_on_signals(supervisor)
-        members = "the naive app" if settings.naive else f"broker, gateway, {settings.workers} worker(s)"
+        members = "the naive app" if settings.naive else f"gateway, {settings.workers} worker(s)"
         click.echo(f"starting {members} ...", err=True)
         supervisor.run(on_ready=_show_foreground)
     click.echo("ended; nothing is left running", err=True)

@@ -27,6 +27,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from scalelab.core.errors import ConfigError, RunFailed
+from scalelab.core.lazy import need_installed
 from scalelab.serve.protocol import FAILED, Task, answer
 
 LOCAL, EMBEDDED = "local:", "embedded:"
@@ -217,6 +218,19 @@ def check_url(url: str) -> None:
             hint="give redis://HOST:PORT/0 (Redis, Valkey), rediss:// for TLS, unix:///PATH, amqp://HOST "
             "(RabbitMQ), embedded: (a Valkey of our own), or no --broker",
         )
+
+
+def need_client(url: str) -> None:
+    """Make sure that what talks to the broker at `url` is installed; the local one needs nothing.
+
+    Raises:
+        MissingDependency: the hint says how to install it.
+    """
+    scheme = url.partition(":")[0]
+    if scheme in ("embedded", *_REDIS):
+        need_installed(("redis",), extra="serve")
+    elif scheme in _RABBIT:
+        need_installed(("aio_pika",), extra="rabbitmq")
 
 
 def shown_url(url: str) -> str:

@@ -10,13 +10,13 @@ from pathlib import Path
 from scalelab.core.errors import ConfigError
 from scalelab.core.lazy import need_installed
 from scalelab.serve.batching import BatchPolicy
-from scalelab.serve.broker import BrokerLimits, check_url
+from scalelab.serve.broker import BrokerLimits, check_url, need_client
 from scalelab.serve.contract import load_contract
 from scalelab.serve.guard import read_keys
 from scalelab.serve.protocol import MAX_BODY_BYTES
 from scalelab.serve.service import DEFAULT_MODEL, check_model
 
-_PACKAGES = ("fastapi", "uvicorn", "httptools", "PIL", "msgpack", "prometheus_client", "redis")
+_PACKAGES = ("fastapi", "uvicorn", "httptools", "PIL", "msgpack", "prometheus_client")
 BROKER_VARIABLE = "SCALELAB_BROKER"
 """the broker's URL goes by environment: command lines and files are seen by others, and it has a password"""
 
@@ -95,6 +95,7 @@ class StackSettings:
         check_model(self.model, self.model_path)
         if broker:
             check_url(broker)
+            need_client(broker)
 
     def _check_access(self) -> None:
         if not 0 <= self.rate_limit < float("inf"):

@@ -98,7 +98,7 @@ def test_a_folder_that_another_process_holds_without_a_word_is_said(up, tmp_path
 @pytest.mark.parametrize("package", ["fastapi", "uvicorn", "httptools", "PIL", "redis"])
 def test_a_missing_package_is_named_before_a_process_is_started(up, package, monkeypatch):
     monkeypatch.setattr("scalelab.core.lazy.is_installed", lambda module: module != package)
-    result = invoke(*up)
+    result = invoke(*up, "--broker", "embedded:")
     assert result.exit_code == 2
     assert f"'{package}' is not installed" in result.output
     assert "serve" in result.output.partition("hint: ")[2]
