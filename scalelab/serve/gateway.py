@@ -23,7 +23,7 @@ from scalelab.serve.contract import load_contract
 from scalelab.serve.guard import Guard, open_guard
 from scalelab.serve.metrics import METRICS_FOLDER, GatewayMetrics
 from scalelab.serve.options import parse_key, read_options
-from scalelab.serve.pending import DrainRate, SharedCall, Waiters
+from scalelab.serve.pending import Alarms, DrainRate, SharedCall, Waiters
 from scalelab.serve.protocol import CANCELLED, DONE, EXPIRED, Problem, Task, is_task_id, status_of
 from scalelab.serve.settings import StackSettings
 
@@ -57,7 +57,7 @@ class Gateway:
         self.metrics = GatewayMetrics()
         self._metrics_folder = metrics_folder
         """where the workers of the same stack count"""
-        self.waiters = Waiters()
+        self.waiters, self.alarms = Waiters(), Alarms()
         self.draining = asyncio.Event()
         """set when the process was asked to end: streams say goodbye"""
         self._clock = clock
@@ -131,7 +131,7 @@ class Gateway:
         if isinstance(placed, BrokerAway):
             raise broker_away(placed) from None
         if isinstance(placed, Exception):
-            raise placed
+            raise mistake(placed) from None
         if placed.task_id == put.task.task_id:
             self.metrics.accepted()
         elif not placed.task_id:
@@ -245,6 +245,12 @@ class Gateway:
 def http_status_of(answer: bytes) -> int:
     """Return what a request that waited is told: clients and load generators count by this number."""
     return _HTTP_STATUS.get(status_of(answer), 500)
+
+
+def mistake(error: Exception) -> Problem:
+    """Return what a client is told of an error that is ours, and log it."""
+    log.error("a request could not be served", exc_info=error)
+    return Problem(500, "the gateway made a mistake", hint="its log says more")
 
 
 def broker_away(error: BrokerAway) -> Problem:

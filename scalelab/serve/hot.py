@@ -5,11 +5,10 @@ No coroutine, no scope, no queue of messages between server and application: see
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from scalelab.serve.broker import Placed, Put
-from scalelab.serve.gateway import LOOK_AGAIN_S, http_status_of
+from scalelab.serve.gateway import LOOK_AGAIN_S, http_status_of, mistake
 from scalelab.serve.protocol import Problem, queued_answer
 from scalelab.serve.routes import Reply, render, reply_to
 
@@ -34,8 +33,9 @@ class HotRequest:
     def __init__(self, wire: Wire, query: bytes, head: dict[bytes, bytes], keep_alive: bool):
         self._wire, self._gateway, self._query, self._head = wire, wire.gateway, query, head
         self._body: list[bytes] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = 0
         self._put: Put | None = None
+        self._stands = ""
         self.keep_alive, self.disconnected, self.response_complete = keep_alive, False, False
 
     def feed(self, piece: bytes) -> None:
@@ -52,12 +52,14 @@ class HotRequest:
         except Problem as problem:
             self._refuse(problem)
             return
-        self._put = put
+        except Exception as error:  # to the parser that called us it would look like bad HTTP
+            self._refuse(mistake(error))
+            return
+        self._put, self._stands = put, put.task.task_id
         if wait_s:
-            loop = self._wire.loop
-            self._asked_s = loop.time()
+            self._asked_s = self._wire.loop.time()
             self._until_s = self._asked_s + wait_s
-            self._timer = loop.call_later(min(wait_s, LOOK_AGAIN_S), self._look_again, put.task.task_id)
+            self._alarm = self._gateway.alarms.set(self, min(wait_s, LOOK_AGAIN_S), self._look_again)
             self._gateway.waiters.call(put.task.task_id, self._answered)
         self._gateway.queue(put, self._placed)
 
@@ -73,20 +75,21 @@ class HotRequest:
         except Problem as problem:
             self._refuse(problem)
             return
-        if self._timer is None:
+        if not self._alarm:
             self._reply(202, stands, queued_answer(stands))
         elif stands != self._put.task.task_id:  # the key named an older task, which may have its answer
             self._release()
-            self._look_again(stands)
+            self._stands = stands
+            self._look_again()
 
     def _answered(self, answer: bytes) -> None:
         assert self._put is not None
         self._gateway.metrics.waited(self._wire.loop.time() - self._asked_s)
         self._reply(http_status_of(answer), self._put.task.task_id, answer)
 
-    def _look_again(self, task_id: str) -> None:
+    def _look_again(self) -> None:
         if not (self.disconnected or self.response_complete):
-            self._wire.spawn(self._await_answer(task_id))
+            self._wire.spawn(self._await_answer(self._stands))
 
     async def _await_answer(self, task_id: str) -> None:
         try:
@@ -116,7 +119,6 @@ class HotRequest:
         self._wire.on_response_complete()
 
     def _release(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            assert self._put is not None
+        if self._alarm and self._put is not None:
+            self._gateway.alarms.cancel(self, self._alarm)
             self._gateway.waiters.forget(self._put.task.task_id, self._answered)

@@ -18,7 +18,7 @@ from typing import Any
 from scalelab.serve.broker import Placed
 from scalelab.serve.contract import JSON, MSGPACK
 from scalelab.serve.events import send_events
-from scalelab.serve.gateway import LOOK_AGAIN_S, Gateway, http_status_of
+from scalelab.serve.gateway import LOOK_AGAIN_S, Gateway, http_status_of, mistake
 from scalelab.serve.options import read_options
 from scalelab.serve.protocol import Problem, check_length, queued_answer
 
@@ -31,6 +31,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
 """status, headers without a length, body"""
 
+_EVENTS = "/events"
 _DISCARD_S = 2.0
 _PROBLEM_TYPE = (b"content-type", b"application/problem+json")
 _JSON_TYPE, _MSGPACK_TYPE = (b"content-type", JSON.encode()), (b"content-type", MSGPACK.encode())
@@ -56,6 +57,10 @@ class TaskRoutes:
         except Problem as problem:
             self.gateway.refuse(problem)
             reply = reply_to(problem)
+        except Exception as error:
+            if path.endswith(_EVENTS):  # its response has begun: the connection ends, as uvicorn does it
+                raise
+            reply = reply_to(mistake(error))
         if reply is not None:
             status, headers, body = reply
             length = (b"content-length", b"%d" % len(body))
@@ -69,10 +74,10 @@ class TaskRoutes:
         if path == self._path:
             self._check_method(scope, "POST")
             return await self._post(query, head, receive)
-        if task_id.endswith("/events"):
+        if task_id.endswith(_EVENTS):
             self._check_method(scope, "GET")
             read_options(query, {}, ())
-            await send_events(self.gateway, task_id[: -len("/events")], head, receive, send)
+            await send_events(self.gateway, task_id[: -len(_EVENTS)], head, receive, send)
             return None
         if self._check_method(scope, "GET", "DELETE") == "DELETE":
             read_options(query, {}, ())

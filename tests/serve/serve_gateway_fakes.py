@@ -27,6 +27,7 @@ class DictBroker:
         self.puts, self.answers, self.keys = [], {}, {}
         self.news = asyncio.Queue()
         self.is_full = self.is_away = False
+        self.error = None
         self.workers, self.calls = 1, 0
 
     async def start(self):
@@ -75,6 +76,8 @@ class DictBroker:
         self.news.put_nowait((task_id, self.answers[task_id]))
 
     def _check(self):
+        if self.error:
+            raise self.error
         if self.is_away:
             raise BrokerAway("no broker: refused", hint="it is tried again")
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from scalelab.serve.pending import DrainRate, SharedCall, Waiters
+from scalelab.serve.pending import Alarms, DrainRate, SharedCall, Waiters
 
 
 def test_calls_during_a_round_trip_share_the_next_one():
@@ -84,6 +84,31 @@ def test_who_waited_long_enough_gets_nothing_and_is_forgotten():
         return answer, len(waiters)
 
     assert asyncio.run(main()) == (b"", 0)
+
+
+def test_alarms_ring_in_their_order_and_not_if_they_were_taken_back():
+    async def main():
+        alarms, rang, done = Alarms(grain_s=0.001), [], asyncio.Event()
+        alarms.set("late", 0.02, done.set)
+        alarms.set("first", 0.0, lambda: rang.append("first"))
+        alarms.set("second", 0.005, lambda: rang.append("second"))
+        alarms.cancel("third", alarms.set("third", 0.005, lambda: rang.append("third")))
+        await done.wait()
+        alarms.cancel("first", 1)
+        return rang, alarms._slots
+
+    assert asyncio.run(main()) == (["first", "second"], {})
+
+
+def test_an_alarm_does_not_ring_before_its_time():
+    async def main():
+        loop = asyncio.get_running_loop()
+        alarms, rang = Alarms(), loop.create_future()
+        asked_s = loop.time()
+        alarms.set("a", 0.015, lambda: rang.set_result(loop.time()))
+        return await rang - asked_s
+
+    assert asyncio.run(main()) >= 0.015 - 1e-4  # the loop's clock has a resolution
 
 
 def test_retry_after_is_the_time_to_drain_half_of_the_queue():

@@ -1,6 +1,7 @@
 """What a client may do with a task beside queueing it and waiting: cancel, rank, ask in msgpack."""
 
 import asyncio
+import itertools
 import json
 
 import msgpack
@@ -140,6 +141,35 @@ def test_a_queue_that_was_full_a_moment_ago_is_not_asked_again_at_once(serve):
         assert (await client.request("POST", "/v1/pins", IMAGE))[0] == 202
 
     serve(work, clock=lambda: now_s[0])
+
+
+def test_a_wall_clock_that_jumps_changes_nothing(serve, monkeypatch):
+    jumps = itertools.cycle([0.0, 4e9])
+    monkeypatch.setattr("time.time", lambda: next(jumps))
+
+    async def work(client, broker):
+        asked = asyncio.create_task(client.json("POST", "/v1/pins?wait_s=30&deadline_s=5", IMAGE))
+        await until(lambda: broker.puts)
+        broker.finish(DONE, result=1)
+        assert (await asked)[2]["result"] == 1
+        status, _, body = await client.json("POST", "/v1/pins?wait_s=0.01", IMAGE)
+        assert (status, body["status"]) == (202, "queued")
+
+    serve(work)
+
+
+def test_a_mistake_of_ours_is_one_requests_problem(serve, caplog):
+    async def work(client, broker):
+        broker.error = ValueError("a bug")
+        status, headers, problem = await client.json("POST", "/v1/pins?wait_s=30", IMAGE)
+        assert (status, headers["content-type"]) == (500, "application/problem+json")
+        assert "a bug" not in str(problem)
+        assert (await client.json("DELETE", "/v1/pins/" + "0" * 32))[0] == 500
+        broker.error = None
+        assert (await client.request("POST", "/v1/pins", IMAGE))[0] == 202
+
+    serve(work)
+    assert "a bug" in caplog.text
 
 
 def test_another_contract_has_its_own_path(serve):
