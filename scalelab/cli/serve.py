@@ -110,6 +110,7 @@ def up(
         limits=BrokerLimits(max_depth=max_depth),
     )
     settings.check(broker)
+    _warn_of_threads(workers, threads)
     folder = make_folder(default_folder())
     if _say_if_running(folder, settings, broker):
         return
@@ -203,6 +204,14 @@ def swap(model_path: Path, model: str | None, timeout_s: float) -> None:
     names = [name for name in sorted(state.facts) if name.startswith("worker-")]
     versions = ", ".join(f"{name} {state.facts[name]['model']}" for name in names)
     click.echo(f"{model_path} is served: {versions}")
+
+
+def _warn_of_threads(workers: int, threads: int) -> None:
+    from scalelab.core.machine import usable_cores
+
+    if workers * threads > usable_cores():
+        budget = f"{workers} worker(s) of {threads} thread(s) on {usable_cores()} core(s)"
+        click.secho(f"warning: {budget} get in each other's way", fg="yellow", err=True)
 
 
 def _run_here(settings: StackSettings, folder: Path, broker: str) -> None:

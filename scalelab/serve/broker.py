@@ -22,6 +22,7 @@ URLs::
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -313,7 +314,8 @@ def forget_worker(url: str, *, queue: str, name: str) -> None:
     if _scheme_of(url) in _REDIS:
         from scalelab.serve import redis_broker
 
-        redis_broker.forget_worker(redis_broker.connect(url), redis_broker.key_prefix(queue), name)
+        with closing(redis_broker.connect(url)) as client:
+            redis_broker.forget_worker(client, redis_broker.key_prefix(queue), name)
 
 
 def _scheme_of(url: str) -> str:

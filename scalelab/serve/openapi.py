@@ -22,6 +22,7 @@ _TASK = {
         "error": {"type": "string", "description": "if failed or expired"},
         "batch": {"type": "integer", "description": "how many items ran together"},
         "attempts": {"type": "integer", "description": "deliveries to a worker"},
+        "model": {"type": "string", "description": "its version: first digits of its file's SHA-256"},
     },
 }
 _PROBLEM = {
@@ -103,7 +104,8 @@ def hot_paths(contract: Contract, *, is_naive: bool = False, wants_keys: bool = 
             **_problems(400, 413, 415, 422),
         }
         return {contract.path: {"post": {**posted, "requestBody": body, "responses": answers}}}
-    done = {"task_id": _TASK_ID, "status": "done", "result": contract.result, "batch": 4, "attempts": 1}
+    ran = {"batch": 4, "attempts": 1, "model": "3f1c9a7be024"}
+    done = {"task_id": _TASK_ID, "status": "done", "result": contract.result, **ran}
     guarded: dict[str, Any] = {"security": [{name: []} for name in _SECURITY]} if wants_keys else {}
     refusals = (401, 408, 429) if wants_keys else (408, 429)
     post = {

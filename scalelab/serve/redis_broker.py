@@ -6,6 +6,7 @@ idle time must exceed the longest batch. A dead worker's heartbeat ends at once.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -95,6 +96,7 @@ class RedisWorkerSide:
         self._client = connect(url)
         self._beats = connect(url)  # a connection of its own: `beat` is called from another thread
         self._prefix, self._name, self._limits = key_prefix(queue), name, limits
+        self._names = (f"{name}.{number}" for number in itertools.count(2))
         self._streams = stream_keys(queue)
         self._scripts = {text: self._client.register_script(text) for text in _WORKER_SCRIPTS}
         self._beat = self._beats.register_script(BEAT)
@@ -109,6 +111,10 @@ class RedisWorkerSide:
         One round trip where something is queued. Only an empty queue is waited at, which a script cannot do:
         then the first task comes alone, one for each priority at most.
         """
+        with self._no_reply_is_lost():
+            return self._take(max_tasks, wait_s)
+
+    def _take(self, max_tasks: int, wait_s: float) -> list[Delivery]:
         ready, self._extra = self._extra[:max_tasks], self._extra[max_tasks:]
         if len(ready) < max_tasks:
             ready += self._read(self._call(TAKE, self._name, max_tasks - len(ready)))
@@ -123,7 +129,7 @@ class RedisWorkerSide:
         One at a time, so that a task which kills its worker is alone when it does so again: the attempts of
         its neighbours are not counted up with it.
         """
-        while found := self._call(TAKE_OVER, self._name):
+        while found := self._claim():
             *entry, attempt = found
             for delivery in self._read([entry], attempt):
                 if attempt <= self._limits.max_attempts:
@@ -162,6 +168,23 @@ class RedisWorkerSide:
             forget_worker(self._client, self._prefix, self._name)
         self._client.close()
         self._beats.close()
+
+    def _claim(self) -> Any:
+        with self._no_reply_is_lost():
+            return self._call(TAKE_OVER, self._name)
+
+    @contextmanager
+    def _no_reply_is_lost(self) -> Iterator[None]:
+        """Go on under another name where a connection broke.
+
+        The server may have given tasks to the old name in a reply that never came. They would stay with it as
+        long as it lives; now it falls silent, and they go to others.
+        """
+        try:
+            yield
+        except BrokerAway:
+            self._name = next(self._names)
+            raise
 
     def _call(self, script: str, *args: Any) -> Any:
         with reaching():

@@ -12,6 +12,7 @@ from scalelab.serve import embedded
 from scalelab.serve.broker import (
     BrokerAway,
     Put,
+    forget_worker,
     open_gateway_side,
     open_worker_side,
     reach,
@@ -40,6 +41,28 @@ def test_a_worker_and_a_gateway_outlive_a_server_that_forgot_everything(queue, c
     assert worker.take(1, 0) == []
     queue.put(task())
     assert len(worker.take(1, 0)) == 1
+
+
+@pytest.mark.parametrize("method", ["take", "take_over"])
+def test_what_was_given_in_a_reply_that_never_came_is_taken_again(queue, server, method, monkeypatch):
+    worker, sent = queue.worker("w1"), task()
+    queue.put(sent)
+    if method == "take_over":
+        worker.give_back(worker.take(1, 0), after_s=0)
+    call = worker._call
+
+    def lose_the_reply(*args):
+        call(*args)
+        raise BrokerAway("the connection broke")
+
+    monkeypatch.setattr(worker, "_call", lose_the_reply)
+    with pytest.raises(BrokerAway):
+        worker.take(1, 0) if method == "take" else worker.take_over()
+    monkeypatch.undo()
+    assert worker.take(1, 0) == []
+    assert worker.take_over() == []
+    forget_worker(server.url, queue=queue.name, name="w1")  # it is silent for its time to live
+    assert [one.task for one in worker.take_over()] == [sent]
 
 
 @pytest.mark.parametrize(
