@@ -88,7 +88,7 @@ def run_open(
     Args:
         arrivals: ``poisson`` (many independent users) or ``constant``; `run_profile` takes other shapes.
         processes: generators that share the schedule; None: one, and again with twice as many, up to one
-            per core, as long as the generator was the bottleneck.
+            per core, as long as the generator was saturated.
 
     Raises:
         ConfigError: a rate or duration that is not positive, or an unknown kind of arrivals.
@@ -146,7 +146,7 @@ def _widen(
     while True:
         result = measure(count)
         enough = min(most, usable_cores())
-        if processes is not None or not result.generator_is_bottleneck or 2 * count > enough:
+        if processes is not None or not result.generator_is_saturated or 2 * count > enough:
             return result
         count *= 2
 

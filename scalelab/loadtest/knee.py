@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from scalelab.core.errors import ConfigError, RunFailed
@@ -62,7 +63,7 @@ class Knee:
     """the search stopped because the load generator was the bottleneck"""
     elapsed_s: float
 
-    @property
+    @cached_property
     def crossing(self) -> Estimate | None:
         """The rate at which p95 crosses the objective, with its 95 % interval; None under two rates.
 

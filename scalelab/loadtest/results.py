@@ -106,18 +106,20 @@ class LoadResult:
         return self.lag.percentile_or_none(95)
 
     @property
+    def generator_is_saturated(self) -> bool:
+        """The generator had work all the time, or gave up on sends: more processes would help."""
+        worked = max(self.generator_cpu_share, self.generator_busy_share)
+        return worked > SATURATED_SHARE or UNSENT in self.errors
+
+    @property
     def generator_is_bottleneck(self) -> bool:
         """The numbers say more about the load generator than about the service.
 
-        True if it had work all the time, if it gave up on sends, or if late sending makes up half of p95.
+        True if it was saturated, or if late sending makes up half of the measured p95.
         """
-        if (
-            max(self.generator_cpu_share, self.generator_busy_share) > SATURATED_SHARE
-            or UNSENT in self.errors
-        ):
-            return True
         lag_s, p95_s = self.lag_p95_s, self.p95_s
-        return lag_s is not None and p95_s is not None and lag_s > LATE_S and lag_s > 0.5 * p95_s
+        is_late = lag_s is not None and p95_s is not None and lag_s > LATE_S and lag_s > 0.5 * p95_s
+        return self.generator_is_saturated or is_late
 
     @property
     def parts(self) -> tuple[Block, ...]:
@@ -164,15 +166,16 @@ class LoadResult:
         """Return what a reader must know before believing the numbers."""
         found = []
         if self.generator_is_bottleneck:
-            lag = (
-                f", sends up to {1e3 * self.lag_p95_s:.1f} ms late (p95)"
-                if self.lag_p95_s is not None
-                else ""
+            worked = f"{100 * max(self.generator_busy_share, self.generator_cpu_share):.0f} %"
+            late = "" if self.lag_p95_s is None else f", sends up to {1e3 * self.lag_p95_s:.1f} ms late (p95)"
+            way_out = (
+                f"use more processes (it had {self.processes}) or a lower rate"
+                if self.generator_is_saturated
+                else "the machine is busy with something else"
             )
             found.append(
-                f"the load generator is the bottleneck, not the service: it had work "
-                f"{100 * max(self.generator_busy_share, self.generator_cpu_share):.0f} % of the time{lag}; "
-                f"use more processes (it had {self.processes}) or a lower rate"
+                "the load generator is the bottleneck, not the service: it had work "
+                f"{worked} of the time{late}; {way_out}"
             )
         if self.sent >= 100 and len(self.parts) <= 1 and not self.is_steady:
             found.append(

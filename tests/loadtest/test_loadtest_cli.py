@@ -64,7 +64,7 @@ QUICK = ("--path", "/ok", "--method", "GET", "--duration", "1", "--warmup", "0.2
 
 @pytest.mark.slow
 def test_an_objective_sets_the_exit_code_and_the_run_is_kept(run, slow_url, tmp_path):
-    words = ("run", "--url", slow_url, *QUICK, "--rate", "60", "--json", "--no-closed")
+    words = ("run", "--url", slow_url, *QUICK, "--rate", "60", "--json", "--no-closed", "--processes", "1")
     kept = run(*words, "--slo-p95-ms", "9000", "--record", str(tmp_path / "runs.jsonl"),
                "--hgrm", str(tmp_path / "run.hgrm"))  # fmt: skip
     missed = run(*words, "--slo-p95-ms", "1")
@@ -83,7 +83,7 @@ def test_an_objective_sets_the_exit_code_and_the_run_is_kept(run, slow_url, tmp_
 @pytest.mark.slow
 def test_a_shaped_load_shows_its_parts_and_the_closed_loop_beside_it(run, url):
     shown = run("run", "--url", url, "--path", "/ok", "--method", "GET", "--arrivals", "step:20..60/2x1s",
-                "--warmup", "0.2")  # fmt: skip
+                "--warmup", "0.2", "--processes", "1")  # fmt: skip
     assert shown.exit_code == 0, shown.output
     for words in ("from the intended send", "closed loop, 1 users", "Little's law", "the 2 parts"):
         assert words in shown.stdout

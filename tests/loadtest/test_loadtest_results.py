@@ -185,6 +185,15 @@ def test_sends_that_were_given_up_make_the_generator_the_bottleneck():
     assert replace(result(), errors={UNSENT: 1}).generator_is_bottleneck
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"generator_busy_share": 0.97}, "use more processes (it had 1)"), ({}, "busy with something else")],
+    ids=["saturated", "held up"],
+)
+def test_a_bottleneck_comes_with_the_way_out(changes, said):
+    assert said in replace(result(lag_s=0.08), **changes).warnings()[0]
+
+
 def test_a_percentile_file_reads_back_as_the_same_histogram(tmp_path):
     values_s = np.random.default_rng(0).lognormal(-4, 1.5, 3000)
     wanted = histogram(values_s, unanswered=30)

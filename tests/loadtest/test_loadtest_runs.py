@@ -150,11 +150,11 @@ def test_a_number_of_processes_that_cannot_be_is_named(url, processes):
 
 class Found:
     def __init__(self, count):
-        self.processes, self.generator_is_bottleneck = count, count < 4
+        self.processes, self.generator_is_saturated = count, count < 4
 
 
 @pytest.mark.parametrize(("cores", "wanted"), [(1, [1]), (2, [1, 2]), (16, [1, 2, 4])])
-def test_processes_double_until_one_is_no_bottleneck_or_the_cores_are_used(monkeypatch, cores, wanted):
+def test_processes_double_until_none_is_saturated_or_the_cores_are_used(monkeypatch, cores, wanted):
     monkeypatch.setattr("scalelab.loadtest.driver.usable_cores", lambda: cores)
     tried = []
     _widen(lambda count: tried.append(count) or Found(count), None)
