@@ -209,6 +209,8 @@ HOSTILE = {
     "huge length": lambda broker: struct.pack(">IB", 2**32 - 1, frames.HELLO),
     "huge length after hello": lambda broker: hello(broker) + struct.pack(">IB", 2**32 - 1, frames.ANSWERS),
     "held that is no list": lambda broker: hello(broker, held=7),
+    "name without end": lambda broker: hello(broker, name="x" * 1000),
+    "silence of no length": lambda broker: hello(broker, ttl_s=float("nan")),
     "unknown kind": lambda broker: hello(broker) + frames.frame(77),
     "answers cut short": lambda broker: (
         hello(broker) + frames.frame(frames.ANSWERS, b"\0\0", bytes(30) + b"x")
@@ -264,6 +266,17 @@ def test_a_batch_larger_than_any_buffer_arrives_whole(broker):
     assert [delivery.task for delivery in held] == tasks
     assert worker.finish(answers_of(held, text="x" * 700_000)) == 5
     assert len(broker.look_up(tasks[4].task_id)[0]) > 700_000
+
+
+def test_an_answer_beyond_every_limit_is_said_and_others_go_in_frames_of_their_own(broker, monkeypatch):
+    monkeypatch.setattr(frames, "MAX_FRAME_BYTES", 1000)
+    broker.put(make_task(), make_task(), make_task())
+    worker = broker.worker("w")
+    small, large, huge = worker.take(3, 0)
+    said = [*answers_of([small, large], text="x" * 350), *answers_of([huge], text="x" * 2000)]
+    assert worker.finish(said) == 3
+    assert broker.look_up(large.task.task_id) == [said[1].body]
+    assert b"the limit is 500" in broker.look_up(huge.task.task_id)[0]
 
 
 def test_a_port_in_use_is_named(broker, tmp_path):

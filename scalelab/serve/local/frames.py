@@ -36,6 +36,7 @@ _TASK = struct.Struct(">BBII")
 """attempt, is it expired, how long it waited [ms], length of the packed task"""
 _LETTER = struct.Struct(">16sdHI")
 MAX_HELLO_BYTES = 128 * 1024
+MAX_NAME_BYTES = 200
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 _MAX_MS = 2**32 - 1
 

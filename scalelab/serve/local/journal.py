@@ -60,6 +60,8 @@ class Journal:
         self._fd = -1
         self._size_bytes = 0
         self._is_dirty = False
+        self._named = 0
+        """the newest segment whose name is on the disk"""
         self._syncing = threading.Lock()
         self._full: list[int] = []
         """files that are complete, to be synced and closed"""
@@ -142,6 +144,7 @@ class Journal:
             if self._is_dirty and (fd := self._fd) >= 0:
                 self._is_dirty = False
                 os.fsync(fd)
+                self._sync_names()
 
     def close(self) -> None:
         """Sync and close."""
@@ -170,6 +173,17 @@ class Journal:
             raise
         self._size_bytes += written
         self._is_dirty = True
+
+    def _sync_names(self) -> None:
+        """Put the names of new files on the disk too, where a system asks for that."""
+        if self._named == self._current or not hasattr(os, "O_DIRECTORY"):
+            return
+        self._named = self._current
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def _cut(self, path: Path, data: memoryview, good: int, *, is_last: bool) -> None:
         if is_last:

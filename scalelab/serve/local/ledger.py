@@ -17,6 +17,7 @@ from typing import IO
 
 from scalelab.core.errors import ConfigError
 from scalelab.core.locks import try_lock
+from scalelab.core.paths import make_folder
 from scalelab.serve.broker import BrokerAway, BrokerLimits, DeadLetter, Placed, Put
 from scalelab.serve.local import records
 from scalelab.serve.local.journal import SEGMENT_BYTES, Journal, Record, Reserve
@@ -43,7 +44,7 @@ class Ledger:
     ):
         self._clock, self._wall, self._limits = clock, wall, limits
         self.table = Table(limits)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._lock = _hold(folder)
         self._number = 0
         self._reserve = Reserve(folder)

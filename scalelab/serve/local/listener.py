@@ -187,7 +187,10 @@ class Connection(asyncio.Protocol):
         self._stop_timer()
         self._role = "worker" if said["name"] else "letters"
         if said["name"]:
-            self._name, self._ttl_s = str(said["name"])[:200], float(said["ttl_s"])
+            self._name, self._ttl_s = str(said["name"]), float(said["ttl_s"])
+            if len(self._name.encode()) > frames.MAX_NAME_BYTES or not 0 < self._ttl_s < 3600:
+                self._name = ""
+                raise ValueError("a name too long, or a silence of no length")
             listener.workers[self._name] = self  # in the place of a connection that is about to end
             listener.waiting.pop(self._name, None)
             listener.ledger.table.adopt(self._name, said["held"], listener.clock(), ttl_s=self._ttl_s)

@@ -14,6 +14,7 @@ from scalelab.serve.local import frames
 from scalelab.serve.local.address import Address
 from scalelab.serve.local.link import REPLY_S, Link
 from scalelab.serve.local.records import pack_answer
+from scalelab.serve.protocol import FAILED, answer
 
 
 class LocalWorkerSide:
@@ -46,7 +47,9 @@ class LocalWorkerSide:
         if not answers:
             return 0
         want = 0 if self._ahead else self._want
-        packed = [pack_answer(done.delivery.receipt, done.body, done.dead_letter) for done in answers]
+        if len(answers) > 1 and sum(len(done.body) for done in answers) > frames.MAX_FRAME_BYTES // 2:
+            return sum(self.finish([done]) for done in answers)
+        packed = [pack_answer(done.delivery.receipt, _fit(done), done.dead_letter) for done in answers]
         first, ahead = self._ask(frames.frame(frames.ANSWERS, frames.WANT.pack(want), *packed))
         self._ahead += ahead
         self._held.difference_update([done.delivery.receipt for done in answers])
@@ -117,3 +120,11 @@ class LocalWorkerSide:
         if self._link is link:
             self._link = None
         return BrokerAway(f"the gateway is gone: {error}", hint="it is tried again")
+
+
+def _fit(done: Answer) -> bytes:
+    """Return the answer, or that it is too large: the gateway would cut us off for it, again and again."""
+    size, limit = len(done.body), frames.MAX_FRAME_BYTES // 2
+    if size <= limit:
+        return done.body
+    return answer(done.delivery.receipt, FAILED, error=f"the answer has {size} bytes, the limit is {limit}")
