@@ -2,6 +2,8 @@
 
 from scalelab.grading.trials import Task
 
+# fmt: off
+
 
 def edited(text: str):
     """Return a function that replaces pieces of a right answer, each of which must be there."""
@@ -102,34 +104,22 @@ def closed_loop(duration_s, serve):
 """,
     ],
     wrong={
-        "global-dice": loops(
-            "rng = np.random.default_rng(seed)", "np.random.seed(seed); rng = np.random"
-        ),
+        "global-dice": loops("rng = np.random.default_rng(seed)", "np.random.seed(seed); rng = np.random"),
         "unseeded": loops("default_rng(seed)", "default_rng()"),
         "seed-ignored": loops("default_rng(seed)", "default_rng(0)"),
         "no-times": arrivals(DRAWN + "return rng.exponential(1 / rate_per_s, (3, 4))"),
         "gaps-not-times": arrivals(
-            DRAWN
-            + "return rng.exponential(1 / rate_per_s, rng.poisson(rate_per_s * duration_s))"
-        ),
+            DRAWN + "return rng.exponential(1 / rate_per_s, rng.poisson(rate_per_s * duration_s))"),
         "too-long": arrivals(
             DRAWN
-            + "n = int(2 * rate_per_s * duration_s); return np.cumsum(rng.exponential(1 / rate_per_s, n))"
-        ),
+            + "n = int(2 * rate_per_s * duration_s); return np.cumsum(rng.exponential(1 / rate_per_s, n))"),
         "wrong-rate": loops("rng.exponential(1 / rate_per_s)", "rng.exponential(rate_per_s)"),
         "constant-gaps": arrivals(
-            DRAWN + "return np.arange(rng.random() / rate_per_s, duration_s, 1 / rate_per_s)"
-        ),
+            DRAWN + "return np.arange(rng.random() / rate_per_s, duration_s, 1 / rate_per_s)"),
         "number-fixed": arrivals(
-            DRAWN
-            + "return np.sort(rng.uniform(0, duration_s, round(rate_per_s * duration_s)))"
-        ),
-        "begins-at-zero": loops(
-            "t = rng.exponential(1 / rate_per_s)\n    while", "t = 0.0\n    while"
-        ),
-        "other-gaps": loops(
-            "rng.exponential(1 / rate_per_s)", "rng.uniform(0, 2 / rate_per_s)"
-        ),
+            DRAWN + "return np.sort(rng.uniform(0, duration_s, round(rate_per_s * duration_s)))"),
+        "begins-at-zero": loops("t = rng.exponential(1 / rate_per_s)\n    while", "t = 0.0\n    while"),
+        "other-gaps": loops("rng.exponential(1 / rate_per_s)", "rng.uniform(0, 2 / rate_per_s)"),
         "no-log": loops("return log\n", "return log[:, 2] - log[:, 0]\n"),
         "skips-what-was-due": ARRIVALS
         + CLOSED
@@ -144,29 +134,21 @@ def open_loop(arrivals_s, serve):
 """,
         "not-a-row-each": loops("return log\n", "return log[1:]\n"),
         "due-when-free": loops("arrival, arrival, free", "start, start, free"),
-        "other-schedule": loops(
-            "arrival, arrival, free", "arrival - arrivals_s[0], arrival, free"
-        ),
+        "other-schedule": loops("arrival, arrival, free", "arrival - arrivals_s[0], arrival, free"),
         "sent-when-free": loops("arrival, arrival, free", "arrival, start, free"),
         "sent-off-schedule": loops("arrival, arrival, free", "arrival, free, free"),
         "asked-again": loops("free = serve(start)", "free = max(serve(start), serve(start))"),
         "no-queue": loops("start = max(arrival, free)", "start = arrival"),
-        "lengths-not-times": loops(
-            "arrival, arrival, free", "arrival, arrival, free - arrival"
-        ),
+        "lengths-not-times": loops("arrival, arrival, free", "arrival, arrival, free - arrival"),
         "wrong-finish": loops("free = serve(start)", "free = serve(start + 0.001)"),
         "last-left-out": loops("return np.array(rows)", "return np.array(rows[:-1])"),
         "sends-after-the-end": loops(
-            "    return np.array(rows)",
-            "    return np.array([*rows, [now, now, serve(now)]])",
-        ),
+            "    return np.array(rows)", "    return np.array([*rows, [now, now, serve(now)]])"),
         "other-number": loops("now = done", "now = done + 0.05"),
         "sends-at-other-times": loops(
-            "rows.append([now, now, done])", "rows.append([now, now + 0.001, done])"
-        ),
+            "rows.append([now, now, done])", "rows.append([now, now + 0.001, done])"),
         "user-with-a-schedule": loops(
-            "rows.append([now, now, done])", "rows.append([len(rows) * 0.01, now, done])"
-        ),
+            "rows.append([now, now, done])", "rows.append([len(rows) * 0.01, now, done])"),
     },
     crashing=loops("log[k] = arrival, arrival, free", "log.append((arrival, arrival, free))"),
 )
@@ -216,9 +198,7 @@ def percentile(values, percent):
 """,
     ],
     wrong={
-        "unanswered-dropped": latency(
-            "return waited\n", "return waited[np.isfinite(waited)]\n"
-        ),
+        "unanswered-dropped": latency("return waited\n", "return waited[np.isfinite(waited)]\n"),
         "not-one-each": latency("return waited\n", "return waited[1:]\n"),
         "unanswered-nan": latency("timeout_s] = np.inf", "timeout_s] = np.nan"),
         "from-the-send": latency("log[:, 2] - log[:, 0]", "log[:, 2] - log[:, 1]"),
@@ -229,28 +209,20 @@ def latencies(log, timeout_s):
 """
         + LATENCY_RIGHT[LATENCY_RIGHT.index("\ndef percentile") :],
         "timeout-from-the-send": latency(
-            "waited[waited > timeout_s]", "waited[log[:, 2] - log[:, 1] > timeout_s]"
-        ),
+            "waited[waited > timeout_s]", "waited[log[:, 2] - log[:, 1] > timeout_s]"),
         "timeout-ignored": latency("    waited[waited > timeout_s] = np.inf\n", ""),
         "timeouts-capped": latency("timeout_s] = np.inf", "timeout_s] = timeout_s"),
         "unanswered-zero": latency("timeout_s] = np.inf", "timeout_s] = 0.0"),
         "wrong-latency": latency("return waited\n", "return 1000 * waited\n"),
         "refuses-enough": latency("n < 100 / (100 - percent)", "n <= 100 / (100 - percent)"),
-        "not-one-value": latency(
-            "return sorted(values)[rank - 1]", "return np.sort(values)[:rank]"
-        ),
+        "not-one-value": latency("return sorted(values)[rank - 1]", "return np.sort(values)[:rank]"),
         "answered-only": latency(
             "    rank =",
-            "    values = [value for value in values if value < math.inf]\n    n = len(values)\n    rank =",
-        ),
+            "    values = [value for value in values if value < math.inf]\n    n = len(values)\n    rank ="),
         "rank-from-zero": latency(
-            "return sorted(values)[rank - 1]",
-            "return np.percentile(values, percent, method='higher')",
-        ),
+            "return sorted(values)[rank - 1]", "return np.percentile(values, percent, method='higher')"),
         "rank-cut-off": latency("(percent * n + 99) // 100", "percent * n // 100"),
-        "interpolated": latency(
-            "return sorted(values)[rank - 1]", "return np.percentile(values, percent)"
-        ),
+        "interpolated": latency("return sorted(values)[rank - 1]", "return np.percentile(values, percent)"),
         "from-the-top": latency("sorted(values)", "sorted(values, reverse=True)"),
         "not-sorted": latency("sorted(values)", "list(values)"),
         "mean-not-rank": latency("return sorted(values)[rank - 1]", "return np.mean(values)"),
@@ -324,68 +296,47 @@ def is_steady(log, begin_s, end_s):
     wrong={
         "not-three-values": law(RETURN, "return total / length"),
         "order-of-three": law(
-            RETURN, "return count / length, total / length, waited / count if count else 0.0"
-        ),
-        "law-as-definition": law(
-            RETURN, "X, W = count / length, waited / max(count, 1); return X * W, X, W"
-        ),
+            RETURN, "return count / length, total / length, waited / count if count else 0.0"),
+        "law-as-definition": law(RETURN, "X, W = count / length, waited / max(count, 1); return X * W, X, W"),
         "stays-not-cut": law(
             "total += max(0.0, min(finished, end_s) - max(intended, begin_s))",
-            "total += finished - intended if begin_s <= intended < end_s and finished < math.inf else 0",
-        ),
+            "total += finished - intended if begin_s <= intended < end_s and finished < math.inf else 0"),
         "in-flight-from-the-send": law(SUMMED, "min(finished, end_s) - max(sent, begin_s)"),
         "unanswered-not-inside": law(
             "    for intended, sent, finished in log:\n",
-            "    for intended, sent, finished in log[np.isfinite(log[:, 2])]:\n",
-        ),
+            "    for intended, sent, finished in log[np.isfinite(log[:, 2])]:\n"),
         "not-a-mean-over-time": law("return total / length", "return total"),
         "whoever-touches-it": law(
-            f"max(0.0, {SUMMED})",
-            "(intended < end_s and finished >= begin_s) * (end_s - begin_s)",
-        ),
-        "at-one-moment": law(
-            f"max(0.0, {SUMMED})", "(intended <= begin_s < finished) * (end_s - begin_s)"
-        ),
+            f"max(0.0, {SUMMED})", "(intended < end_s and finished >= begin_s) * (end_s - begin_s)"),
+        "at-one-moment": law(f"max(0.0, {SUMMED})", "(intended <= begin_s < finished) * (end_s - begin_s)"),
         "sampled-not-counted": law(
-            RETURN,
-            "L = np.mean([((log[:, 0] <= t) & (log[:, 2] > t)).sum() for t in "
-            "np.linspace(begin_s, end_s, 200)]); return L, count / length, waited / max(count, 1)",
-        ),
+            RETURN, "L = np.mean([((log[:, 0] <= t) & (log[:, 2] > t)).sum() for t in "
+            "np.linspace(begin_s, end_s, 200)]); return L, count / length, waited / max(count, 1)"),
         "wrong-in-flight": law("return total / length", "return total / len(log)"),
         "arrivals-not-answers": law(
-            RETURN,
-            "came = ((log[:, 0] >= begin_s) & (log[:, 0] < end_s)).sum(); "
-            "return total / length, came / length, waited / max(count, 1)",
-        ),
+            RETURN, "came = ((log[:, 0] >= begin_s) & (log[:, 0] < end_s)).sum(); "
+            "return total / length, came / length, waited / max(count, 1)"),
         "count-not-rate": law("count / length,", "count,"),
         "whole-log": law("count / length,", "np.isfinite(log[:, 2]).sum() / length,"),
         "came-and-went-inside": law(
-            "count / length,", "((log[:, 0] >= begin_s) & (log[:, 2] < end_s)).sum() / length,"
-        ),
+            "count / length,", "((log[:, 0] >= begin_s) & (log[:, 2] < end_s)).sum() / length,"),
         "wrong-throughput": law("count / length,", "count / end_s,"),
-        "latency-from-the-send": law(
-            "waited += finished - intended", "waited += finished - sent"
-        ),
+        "latency-from-the-send": law("waited += finished - intended", "waited += finished - sent"),
         "latency-of-all": law(
-            "waited / count if count else 0.0",
-            "np.mean((log[:, 2] - log[:, 0])[np.isfinite(log[:, 2])])",
-        ),
+            "waited / count if count else 0.0", "np.mean((log[:, 2] - log[:, 0])[np.isfinite(log[:, 2])])"),
         "latency-of-arrivals": law(
             "waited / count if count else 0.0",
-            "np.mean([c - a for a, _, c in log if begin_s <= a < end_s and c < math.inf])",
-        ),
+            "np.mean([c - a for a, _, c in log if begin_s <= a < end_s and c < math.inf])"),
         "median-latency": law(
             "waited / count if count else 0.0",
-            "np.median([c - a for a, _, c in log if begin_s <= c < end_s])",
-        ),
+            "np.median([c - a for a, _, c in log if begin_s <= c < end_s])"),
         "wrong-mean": law("waited / count if", "waited / length if"),
         "no-yes-or-no": steady("return 'steady' if abs(L - X * W) <= 0.1 * X * W else 'not'"),
         "blames-the-steady": steady("return bool(L == X * W)"),
         "misses-the-growing": steady("return X > 0 and X * W <= 1.1 * L"),
         "misses-the-lost": steady(
             "L = littles_law(log[log[:, 2] < math.inf], begin_s, end_s)[0]\n"
-            "    return X > 0 and abs(L - X * W) <= 0.1 * X * W"
-        ),
+            "    return X > 0 and abs(L - X * W) <= 0.1 * X * W"),
         "narrower-than-said": steady("return X > 0 and abs(L - X * W) <= 0.03 * X * W"),
         "wider-than-said": steady("return X > 0 and abs(L - X * W) <= 0.5 * L"),
         "silence-is-steady": steady("return X == 0 or abs(L - X * W) <= 0.1 * X * W"),
@@ -502,24 +453,18 @@ LOCUSTFILE = Task(
         "no-python": file("PLAN = json.load(", "PLAN = json.load(("),
         "not-your-own": file("import gevent\n", "import gevent\nimport scalelab.loadtest\n"),
         "nothing-sent": file("def go(self)", "def run(self)"),
-        "waits-for-answers": file(
-            "threads.append(gevent.spawn(one, intended))", "one(intended)"
-        ),
+        "waits-for-answers": file("threads.append(gevent.spawn(one, intended))", "one(intended)"),
         "ten-connections": file("    concurrency = 1000\n", ""),
-        "all-at-once": file(
-            "            gevent.sleep(max(0, start + intended - time.perf_counter()))\n", ""
-        ),
+        "all-at-once": file("            gevent.sleep(max(0, start + intended - time.perf_counter()))\n", ""),
         "rows-missing": file(
-            RECORD, "response.status_code == 200 and log.append([intended, sent, finished])"
-        ),
+            RECORD, "response.status_code == 200 and log.append([intended, sent, finished])"),
         "due-when-sent": file("log.append([intended, sent,", "log.append([sent, sent,"),
         "errors-are-answers": file("response.status_code == 200", "response.status_code"),
         "finished-too-early": file(
             '            response = self.client.get(PLAN["path"])\n'
             "            finished = time.perf_counter() - start\n",
             "            finished = time.perf_counter() - start\n"
-            '            response = self.client.get(PLAN["path"])\n',
-        ),
+            '            response = self.client.get(PLAN["path"])\n'),
     },
     crashing=file("    return '''", "    return locust + '''"),
 )
@@ -610,9 +555,7 @@ def find_knee(measure, rates, slo_s=0.2):
 """,
         "rate-not-listed": knee("measure(rates[middle])", "measure(rates[middle] + 0.5)"),
         "goes-on-when-busy": knee(
-            '                return (rates[low - 1] if low else 0), "INCONCLUSIVE"',
-            "                pass",
-        ),
+            '                return (rates[low - 1] if low else 0), "INCONCLUSIVE"', "                pass"),
         "blames-the-service": knee('low else 0), "INCONCLUSIVE"', 'low else 0), "PASS"'),
         "best-so-far": knee("return (rates[low - 1] if low else 0)", "return rates[middle]"),
         "measured-again": knee("for attempt in (1, 2)", "for attempt in (1, 2, 3)"),
@@ -668,15 +611,12 @@ def find_knee(measure, rates, slo_s=0.2):
         "slo-ignored": knee('seen["p95_s"] < slo_s', 'seen["p95_s"] < 0.2'),
         "failed-at-once": knee("for attempt in (1, 2)", "for attempt in (1,)"),
         "first-that-failed": knee(
-            'return rates[low - 1], "INCON', 'return rates[min(low, len(rates) - 1)], "INCON'
-        ),
+            'return rates[low - 1], "INCON', 'return rates[min(low, len(rates) - 1)], "INCON'),
         "none-is-zero": knee('return 0, "FAIL"', 'return rates[0], "FAIL"'),
         "wrong-knee": knee("high = middle", "high = max(middle - 1, low)"),
         "nothing-held": knee('return 0, "FAIL"', 'return 0, "PASS"'),
         "end-of-list": knee('"INCONCLUSIVE" if low == len(rates) else "PASS"', '"PASS"'),
-        "wrong-verdict": knee(
-            '"INCONCLUSIVE" if low == len(rates) else "PASS"', '"INCONCLUSIVE"'
-        ),
+        "wrong-verdict": knee('"INCONCLUSIVE" if low == len(rates) else "PASS"', '"INCONCLUSIVE"'),
     },
     crashing=knee('seen["p95_s"]', "seen.p95_s"),
 )
@@ -751,9 +691,7 @@ def tells_the_truth(test):
     ],
     wrong={
         "still-polite": broken("begin_s", KEPT),
-        "still-drops": broken(
-            "arrival_s", "waited_s += [waited] if waited <= timeout_s else []"
-        ),
+        "still-drops": broken("arrival_s", "waited_s += [waited] if waited <= timeout_s else []"),
         "timeout-not-used": broken("arrival_s", "waited_s.append(waited)"),
         "still-caps": broken("arrival_s", "waited_s.append(min(waited, timeout_s))"),
         "still-averages": """
