@@ -25,6 +25,7 @@ _GRACE_S = 40.0
 """longer than a request may wait for its answer"""
 _KEPT_DEATHS = 5
 _NEXT = "next-"
+_WORKER = {"has_pulse": True, "is_worker": True}
 
 
 class Crew:
@@ -49,17 +50,17 @@ class Crew:
         else:
             self.is_written = True
 
-    def start(self, name: str, command: list[str], env: dict[str, str], *, has_pulse: bool = False) -> None:
-        """Start a process that is to run as long as the stack does."""
+    def start(self, name: str, command: list[str], env: dict[str, str], **kind: bool) -> None:
+        """Start a process that is to run as long as the stack does; its `kind` as `Member` takes it."""
         log_file = self._folder / f"{name}.log"
         log_file.write_bytes(b"")  # a log tells of one run of the stack
-        self.members[name] = Member(command, env, log_file, has_pulse=has_pulse)
+        self.members[name] = Member(command, env, log_file, **kind)
         self.members[name].start(time.monotonic())
         self._write_children()
 
     def start_worker(self, name: str, env: dict[str, str]) -> None:
         """Start a worker with the settings of the stack."""
-        self.start(name, _worker_command(self._folder / "settings.json"), env, has_pulse=True)
+        self.start(name, _worker_command(self._folder / "settings.json"), env, **_WORKER)
 
     def note_ready(self) -> bool:
         """Keep when each process began to serve; tell whether all do.
@@ -68,8 +69,8 @@ class Crew:
         """
         late = {name: member for name, member in self._everyone().items() if member.ready_s is None}
         for name, member in late.items():
-            if member.pulse is not None:
-                is_ready = member.pulse.facts() is not None
+            if member.is_worker:
+                is_ready = member.pulse is not None and member.pulse.facts() is not None
             else:
                 is_ready = name == "broker" or answers(f"{self.state.url}/healthz")
             if is_ready:
@@ -123,9 +124,7 @@ class Crew:
     def add_worker(self, name: str, settings_file: Path) -> Member:
         """Start one more worker beside `name`; nobody starts it again if it ends."""
         beside = self.members[name]
-        self._extra[name] = fresh = Member(
-            _worker_command(settings_file), beside.env, beside.log, has_pulse=True
-        )
+        self._extra[name] = fresh = Member(_worker_command(settings_file), beside.env, beside.log, **_WORKER)
         fresh.start(time.monotonic())
         self._write_children()
         return fresh

@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from scalelab.serve.gateway import Gateway
+from scalelab.serve.pulse import Pulse
 
+_BEAT_S = 0.5
 _ALIVE = b'{"alive":true}'
 _HEAD = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_ALIVE))]
 
@@ -53,7 +55,18 @@ class Door:
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
+        beating = asyncio.ensure_future(_beat())
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._gateway.stop()
+        beating.cancel()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _beat() -> None:
+    """Show the supervisor that the event loop turns."""
+    pulse = Pulse.from_environment()
+    pulse.say()
+    while True:
+        await asyncio.sleep(_BEAT_S)
+        pulse.beat()

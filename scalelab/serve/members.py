@@ -21,9 +21,17 @@ _PATIENCE = 5
 
 
 class Member:
-    """A process that should run, and how it fares. A worker (`has_pulse`) says that it is ready."""
+    """A process that should run, and how it fares. Gateway and workers have a pulse, workers a name too."""
 
-    def __init__(self, command: list[str], env: Mapping[str, str], log: Path, *, has_pulse: bool = False):
+    def __init__(
+        self,
+        command: list[str],
+        env: Mapping[str, str],
+        log: Path,
+        *,
+        has_pulse: bool = False,
+        is_worker: bool = False,
+    ):
         self.command, self.log = command, log
         self.known_as = ""
         """its name for the broker, new at each start"""
@@ -33,17 +41,19 @@ class Member:
         self.retry_at_s = 0.0
         self._failures = 0
         self._reason = ""
-        self.env, self._has_pulse = dict(env), has_pulse
+        self.env, self._has_pulse, self.is_worker = dict(env), has_pulse, is_worker
 
     def start(self, now_s: float) -> None:
         """Start the process, once more if need be."""
         argv, env = self.command, self.env
+        number = next(_NUMBERS)
+        if self.is_worker:  # anew each time: the broker must not take it for the dead one
+            self.known_as = f"{self.log.stem}-{os.getpid()}-{number}"
+            argv = [*argv, self.known_as]
         if self._has_pulse:
-            # a new name each time: the broker must not take it for the dead one
-            self.known_as = f"{self.log.stem}-{os.getpid()}-{next(_NUMBERS)}"
             self.forget_pulse()
-            self.pulse = PulseWatch(self.log.with_name(f"{self.known_as}.pulse"))
-            argv, env = [*argv, self.known_as], {**env, PULSE_VARIABLE: str(self.pulse.path)}
+            self.pulse = PulseWatch(self.log.with_name(f"{self.log.stem}-{number}.pulse"))
+            env = {**env, PULSE_VARIABLE: str(self.pulse.path)}
         with self.log.open("ab") as output:
             self._log_begin = output.tell()
             self.process: subprocess.Popen[bytes] = start(argv, env=env, output=output)
@@ -76,7 +86,7 @@ class Member:
         silent_s = self.pulse.silent_s(now_s)
         if silent_s > ttl_s * _PATIENCE or (silent_s > ttl_s and _is_stopped(self.process.pid)):
             return f"froze: no sign of life for {silent_s:.1f} s"
-        if memory_bytes and (used := tree_memory(self.process.pid)) > memory_bytes:
+        if memory_bytes and self.is_worker and (used := tree_memory(self.process.pid)) > memory_bytes:
             return f"used {format_bytes(used)} of memory, its limit is {format_bytes(memory_bytes)}"
         return ""
 

@@ -100,7 +100,7 @@ class Supervisor:
         self._start_broker()
         env = {BROKER_VARIABLE: self._broker}
         gateway = [*python, "scalelab.serve.gateway", str(settings_file), str(self._port)]
-        self._crew.start("gateway", gateway, env)
+        self._crew.start("gateway", gateway, env, has_pulse=True)
         for number in range(1, settings.workers + 1):
             self._crew.start_worker(f"worker-{number}", {**env, **threads})
 

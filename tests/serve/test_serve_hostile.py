@@ -163,6 +163,15 @@ def test_a_gateway_that_is_killed_comes_back_at_its_address_with_all_it_accepted
     assert f"gateway (pid {gateway}) ended by signal 9" in stack.state().deaths[-1]
 
 
+def test_a_gateway_that_is_frozen_is_replaced_and_loses_nothing(stack):
+    accepted = call(stack.url + "/v1/pins", image(SLOWER))[1]["task_id"]
+    gateway = stack.pids()["gateway"]
+    os.kill(gateway, signal.SIGSTOP)
+    until(lambda: not is_alive(gateway))
+    assert until(lambda: reached_done(stack, accepted))[1]["result"] == expected(image(SLOWER))
+    assert f"gateway (pid {gateway}) was ended: it froze" in stack.state().deaths[-1]
+
+
 @pytest.mark.parametrize("guess", ["0" * 32, "a1" * 16, "x", "%00", "..%2f..%2fetc", "a" * 3000])
 def test_a_task_id_that_was_guessed_tells_nothing(stack, guess):
     status, body = call(f"{stack.url}/v1/pins/{guess}?wait_s=1")

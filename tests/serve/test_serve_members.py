@@ -63,7 +63,7 @@ def test_a_pulse_is_silent_since_the_last_beat_on_the_watchers_clock(tmp_path):
 @pytest.fixture
 def member(tmp_path):
     """A worker that said it is ready at 0 s and never beats."""
-    member = Member(SLEEPER, {}, tmp_path / "worker-1.log", has_pulse=True)
+    member = Member(SLEEPER, {}, tmp_path / "worker-1.log", has_pulse=True, is_worker=True)
     member.log.write_text("of a run before\n")
     member.start(0.0)
     Pulse(member.pulse.path).say(model="v1")
