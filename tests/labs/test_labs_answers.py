@@ -22,7 +22,8 @@ WORDS = {"00": 20, "01": 20}
 SLOW = {
     ("09", "drill"),
     ("11", "export"),
-}  # a trained reader reads hundreds of photos; an export takes seconds
+    ("13", "locustfile"),
+}  # a trained reader reads hundreds of photos; an export takes seconds, and so does a start of locust
 EXPORTER_WARNS = [
     pytest.mark.filterwarnings(f"ignore::{kind}")  # torch's, about its own parts
     for kind in ("DeprecationWarning", "FutureWarning", "UserWarning")
