@@ -23,16 +23,16 @@ from scalelab.serve.contract import load_contract
 from scalelab.serve.guard import Guard, open_guard
 from scalelab.serve.metrics import METRICS_FOLDER, GatewayMetrics
 from scalelab.serve.options import parse_key, read_options
-from scalelab.serve.pending import Alarms, DrainRate, SharedCall, Waiters
-from scalelab.serve.protocol import CANCELLED, DONE, EXPIRED, Problem, Task, is_task_id, status_of
+from scalelab.serve.pending import Alarms, DrainRate, SharedCall, Waiters, whole_seconds
+from scalelab.serve.protocol import CANCELLED, DONE, EXPIRED, NORMAL, Problem, Task, is_task_id, status_of
 from scalelab.serve.settings import StackSettings
 
 log = logging.getLogger("scalelab.gateway")
 
 LOOK_AGAIN_S = 1.0
 """a waiting request looks itself after this time: its task may belong to another gateway"""
-_STAYS_FULL_S = 0.02
-"""after the broker refused a task for want of room, others are refused for this time without asking it"""
+_FRESH_S = 0.02
+"""what the broker said of its queue is taken for true so long"""
 _CLOSE_S = 3.0
 """a broker that hangs may not keep a gateway from ending"""
 _HTTP_STATUS = {DONE.encode(): 200, EXPIRED.encode(): 504, CANCELLED.encode(): 409}
@@ -62,8 +62,7 @@ class Gateway:
         """set when the process was asked to end: streams say goodbye"""
         self._clock = clock
         self._rate = DrainRate(clock=clock)
-        self._depth = 0
-        self._full_until_s = 0.0
+        self._depth, self._is_full, self._depth_at_s = 0, False, float("-inf")
         self._put = SharedCall(self._put_all)
         self._look_up = SharedCall(broker.look_up)
         self._listening: asyncio.Task[None] | None = None
@@ -105,7 +104,8 @@ class Gateway:
         """Make a task of a request; return it and how long the client waits [s].
 
         Raises:
-            Problem: what was asked for, the key or the body is not as it should be.
+            Problem: what was asked for, the key or the body is not as it should be; 429 if the answer would
+                come later than the client waits, or after the task's deadline.
         """
         options = read_options(query, head)
         payload = self.contract.parse(head.get(b"content-type", b"").decode("latin-1"), body)
@@ -113,11 +113,13 @@ class Gateway:
         digest = hashlib.blake2b(payload, digest_size=8).hexdigest() if key else ""
         deadline_s = options.deadline_s or self.settings.deadline_s
         task = Task(os.urandom(16).hex(), payload, self.name, deadline_s, options.priority)
+        if not key and options.priority >= NORMAL:
+            self._check_delay(options.wait_s or deadline_s)
         return Put(task, key, digest), options.wait_s
 
     def queue(self, put: Put, then: Callable[[Placed | Exception], None]) -> None:
         """Queue a task; `then` gets what `judge` wants to see."""
-        if self._full_until_s > self._clock() and not put.key:
+        if self._is_full and not put.key and self._is_fresh():
             then(Placed(""))
         else:
             self._put.send(put, then)
@@ -206,6 +208,22 @@ class Gateway:
             )
         return answer
 
+    def _is_fresh(self) -> bool:
+        return self._clock() - self._depth_at_s < _FRESH_S
+
+    def _check_delay(self, limit_s: float) -> None:
+        capacity_per_s = self._rate.capacity_per_s
+        if not capacity_per_s or self._depth <= limit_s * capacity_per_s or not self._is_fresh():
+            return
+        delay_s = self._depth / capacity_per_s
+        wait_s = whole_seconds(delay_s - limit_s)
+        raise Problem(
+            429,
+            f"{self._depth} tasks are queued, about {delay_s:.3g} s of work: more than {limit_s:g} s",
+            hint=f"try again in {wait_s} s; without wait_s it is queued, with priority=high it goes first",
+            headers={"retry-after": str(wait_s)},
+        )
+
     def _overload(self) -> Problem:
         wait_s = self._rate.retry_after_s(self._depth)
         return Problem(
@@ -223,10 +241,9 @@ class Gateway:
 
     async def _put_all(self, puts: list[Put]) -> Sequence[Placed]:
         report = await self.broker.put(puts)
-        self._depth = report.depth
-        self._rate.note(report.finished)
-        if not all(placed.task_id for placed in report.placed):
-            self._full_until_s = self._clock() + _STAYS_FULL_S
+        self._depth, self._depth_at_s = report.depth, self._clock()
+        self._is_full = not all(placed.task_id for placed in report.placed)
+        self._rate.note(report.finished, report.depth)
         return report.placed
 
     async def _listen(self) -> None:

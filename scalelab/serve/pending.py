@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+_SOON_S, _LATE_S, _MANY = 0.25, 2.0, 32
+"""a rate is measured over a quarter of a second if it has many answers, else over two seconds"""
 Item = TypeVar("Item")
 Reply = TypeVar("Reply")
 
@@ -144,24 +146,35 @@ class Alarms:
 
 
 class DrainRate:
-    """How fast the queue empties, from the count of answers over the last seconds."""
+    """How fast the queue empties, from the count of answers over the last moment, at most two seconds."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic, window_s: float = 2.0):
-        self._clock, self._window_s = clock, window_s
-        self._mark: tuple[float, int] | None = None
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._mark: tuple[float, int, int] | None = None
         self.per_second = 0.0
+        self.capacity_per_s = 0.0
+        """the same, if the workers had enough to do all the time, else 0: what they can do is not known"""
 
-    def note(self, finished: int) -> None:
-        """Take the number of answers ever given into account."""
+    def note(self, finished: int, depth: int) -> None:
+        """Take the number of answers ever given and of tasks without one into account."""
         now_s = self._clock()
         if self._mark is None:
-            self._mark = (now_s, finished)
-        elif now_s - self._mark[0] >= self._window_s:
-            self.per_second = max(0.0, (finished - self._mark[1]) / (now_s - self._mark[0]))
-            self._mark = (now_s, finished)
+            self._mark = (now_s, finished, depth)
+            return
+        then_s, finished_then, depth_then = self._mark
+        elapsed_s, drained = now_s - then_s, max(0, finished - finished_then)
+        if elapsed_s >= (_SOON_S if drained >= _MANY else _LATE_S):
+            self.per_second = drained / elapsed_s
+            self.capacity_per_s = self.per_second if drained <= depth_then else 0.0
+            self._mark = (now_s, finished, depth)
 
     def retry_after_s(self, depth: int) -> int:
         """Return whole seconds until half of the queue is answered at the measured rate, 1 to 60."""
         if self.per_second <= 0:
             return 1 if self._mark is None else 5
-        return min(60, max(1, math.ceil(depth / 2 / self.per_second)))
+        return whole_seconds(depth / 2 / self.per_second)
+
+
+def whole_seconds(wait_s: float) -> int:
+    """Return what fits into Retry-After: 1 to 60."""
+    return min(60, max(1, math.ceil(wait_s)))

@@ -28,6 +28,7 @@ class DictBroker:
         self.news = asyncio.Queue()
         self.is_full = self.is_away = False
         self.error = None
+        self.waiting = self.finished = 0
         self.workers, self.calls = 1, 0
 
     async def start(self):
@@ -48,7 +49,7 @@ class DictBroker:
                 self.answers.setdefault(put.task.task_id, b"")
                 if put.key:
                     self.keys[put.key] = placed[-1]
-        return PutReport(placed, len(self.puts), 0)
+        return PutReport(placed, len(self.puts) + self.waiting, self.finished)
 
     async def look_up(self, task_ids):
         self._check()

@@ -172,6 +172,35 @@ def test_a_mistake_of_ours_is_one_requests_problem(serve, caplog):
     assert "a bug" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("wait_s=5", 429),  # 20 s of work are queued
+        ("wait_s=0.001&priority=high", 202),
+        ("deadline_s=19", 429),
+        ("deadline_s=21", 202),
+        ("", 202),
+    ],
+)
+def test_who_would_wait_in_vain_is_told_at_once(serve, query, status):
+    now_s = [0.0]
+
+    async def work(client, broker):
+        broker.waiting = 2000
+        await client.request("POST", "/v1/pins", IMAGE)
+        now_s[0], broker.finished = 1.0, 100
+        await client.request("POST", "/v1/pins", IMAGE)
+        got, headers, body = await client.json("POST", f"/v1/pins?{query}", IMAGE)
+        assert got == status
+        if status == 429:
+            assert "about 20 s of work" in body["detail"]
+            assert int(headers["retry-after"]) == (2 if "deadline" in query else 16)
+            now_s[0] += 0.1  # what is known is old: the broker is asked again
+            assert (await client.json("POST", "/v1/pins?wait_s=0.001", IMAGE))[0] == 202
+
+    serve(work, clock=lambda: now_s[0])
+
+
 def test_another_contract_has_its_own_path(serve):
     async def work(client, broker):
         ids = list(range(64))
