@@ -119,8 +119,10 @@ class StackSettings:
         )
 
     def write(self, path: Path) -> None:
-        """Write the settings for the child processes."""
-        path.write_text(json.dumps(asdict(self), indent=1))
+        """Write the settings for the child processes, which find the old or the new ones, never half."""
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(self), indent=1))
+        os.replace(fresh, path)
 
     @classmethod
     def read(cls, path: Path) -> StackSettings:

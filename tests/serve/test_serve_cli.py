@@ -55,6 +55,17 @@ def test_status_without_a_stack_says_so_and_is_1(fake_model):
     assert (result.exit_code, "nothing runs" in result.output) == (1, True)
 
 
+def test_swap_without_a_stack_and_of_the_naive_app_is_an_error(fake_model, tmp_path):
+    result = invoke("swap", fake_model["model_path"])
+    assert (result.exit_code, "no stack runs" in result.output) == (4, True)
+    folder = tmp_path / "runs" / "serve"
+    with take_lock(folder):
+        StackSettings(**fake_model, naive=True).write(folder / "settings.json")
+        StackState(READY, Child.of(os.getpid()), "http://127.0.0.1:1").write(folder)
+        result = invoke("swap", fake_model["model_path"])
+    assert (result.exit_code, "no workers to swap" in result.output) == (2, True)
+
+
 def test_down_without_a_stack_is_no_error(fake_model):
     result = invoke("down")
     assert (result.exit_code, "nothing runs" in result.output) == (0, True)
@@ -200,7 +211,7 @@ def test_a_port_in_use_is_an_error_with_its_number(up):
 
 
 @pytest.mark.slow
-def test_up_status_and_down(up, serve):
+def test_up_status_swap_and_down(up, serve, tmp_path):
     first = serve(*up, "--detach", "--workers", "2")
     assert first.returncode == 0, first.stderr
     assert len(pids(first.stdout)) == 4
@@ -215,9 +226,22 @@ def test_up_status_and_down(up, serve):
     assert status.returncode == 0
     assert "MiB" in status.stdout
     assert "accepted 0" in status.stdout
+    starts = r"ready     after [\d.]+ s: [\d.]+ s gateway, [\d.]+ s worker-1, [\d.]+ s worker-2"
+    assert re.search(starts, status.stdout)
+    other = tmp_path / "other.model"
+    other.write_text("better")
+    swapped = serve("swap", str(other))
+    assert swapped.returncode == 0, swapped.stderr
+    version = re.search(r"is served: worker-1 (\w{12}), worker-2 \1$", swapped.stdout)[1]
+    status = serve("status")
+    assert f"other.model  (version {version})" in status.stdout
+    other.write_text("broken")
+    refused = serve("swap", str(other))
+    assert (refused.returncode, "the model file is torn" in refused.stderr) == (4, True)
+    assert "the old model goes on" in refused.stderr
     down = serve("down")
     assert "ended the stack" in down.stdout
-    assert not any(is_alive(pid) for pid in pids(first.stdout))
+    assert not any(is_alive(pid) for pid in pids(first.stdout + status.stdout))
     assert serve("status").returncode == 1
 
 
