@@ -118,9 +118,9 @@ def run(
 
     save(record_file, lambda: record_run(target, result, arrivals=arrivals, slo_s=slo_s, seed=seed))
     if slo_s is not None:
-        verdict = result.verdict(slo_s).value
         claim = f"p95 < {slo_p95_ms:g} ms with at most 1 % errors"
-        leave(verdict, claim if verdict != "INCONCLUSIVE" else f"{claim}: {_why_unsure(result)}")
+        verdict = result.verdict(slo_s).value
+        leave(verdict, f"{claim}: {_found(result)}{_why_unsure(result) if verdict == 'INCONCLUSIVE' else ''}")
 
 
 def _profile(
@@ -207,14 +207,18 @@ def _serve_page(
     )  # fmt: skip
 
 
+def _found(result: LoadResult) -> str:
+    from scalelab.cli.load_tables import latency
+    from scalelab.core.units import format_percent
+
+    return f"p95 {latency(result, 95)} ms, errors {format_percent(result.error_share)}"
+
+
 def _why_unsure(result: LoadResult) -> str:
     if result.generator_is_bottleneck:
-        return "it was missed, but the generator was the bottleneck"
-    found = result.percentile_interval(95)
-    if found is None:
-        return "too few requests"
-    high = "never" if math.isinf(found.high) else f"{1e3 * found.high:,.1f} ms"
-    return f"the 95 % interval of p95, {1e3 * found.low:,.1f} ms to {high}, holds the limit; run longer"
+        return "; but the generator was the bottleneck"
+    too_few = result.percentile_interval(95) is None
+    return "; too few requests" if too_few else "; the interval holds the limit: run longer"
 
 
 def _judged(result: LoadResult, slo_s: float | None) -> dict[str, Any]:

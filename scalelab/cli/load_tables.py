@@ -35,7 +35,7 @@ def load_table(result: LoadResult, closed: LoadResult | None, slo_s: float | Non
             f"goodput within {1e3 * slo_s:g} ms", *(format_rate(run.goodput_per_s(slo_s)) for run in runs)
         )
     for percent in (50, 95, 99):
-        shown = [_latency(run, percent) for run in runs]
+        shown = [latency(run, percent) for run in runs]
         table.add_row(f"latency p{percent}, ms (n = {result.latency.n:,})", *shown)
     table.add_row("sent", *(f"{run.sent:,} requests" for run in runs))
     table.add_row("answered", *(f"{run.ok:,}" for run in runs))
@@ -153,7 +153,8 @@ def _ratio(value: float) -> str:
     return "no answers" if math.isnan(value) else f"{value:.2f}"
 
 
-def _latency(run: LoadResult, percent: float) -> str:
+def latency(run: LoadResult, percent: float) -> str:
+    """A percentile [ms] with its 95 % interval."""
     shown = milliseconds(run.latency, percent)
     found = run.percentile_interval(percent) if run.latency.n else None
     if found is None or math.isinf(found.median):

@@ -286,10 +286,11 @@ class BurstResult:
 
 
 def _join(blocks: list[Block]) -> Block:
+    seconds = sum(block.seconds for block in blocks)
     return Block(
         blocks[0].part,
-        blocks[0].rate_per_s,
-        sum(block.seconds for block in blocks),
+        sum(block.rate_per_s * block.seconds for block in blocks) / seconds,
+        seconds,
         sum(block.sent for block in blocks),
         sum(block.ok for block in blocks),
         add(block.latency for block in blocks),

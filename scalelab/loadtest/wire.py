@@ -110,9 +110,9 @@ class Connection:
         if self.socket is None:
             link: Any = socket.create_connection(self.wire.address, timeout=left_s)
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket = link  # from here on close() finds it
             if self.wire.tls is not None:
-                link = self.wire.tls.wrap_socket(link, server_hostname=self.wire.address[0])
-            self.socket = link
+                self.socket = self.wire.tls.wrap_socket(link, server_hostname=self.wire.address[0])
         self.socket.settimeout(_left(until_s))
         return self.socket
 

@@ -68,6 +68,7 @@ def test_an_objective_sets_the_exit_code_and_the_run_is_kept(run, slow_url, tmp_
     kept = run(*words, "--slo-p95-ms", "9000", "--record", str(tmp_path / "runs.jsonl"),
                "--hgrm", str(tmp_path / "run.hgrm"))  # fmt: skip
     missed = run(*words, "--slo-p95-ms", "1")
+    assert "p95 < 1 ms with at most 1 % errors: p95 " in missed.stderr
     found = json.loads(kept.stdout)
     assert (kept.exit_code, found["verdict"]) == (0, "PASS"), kept.output
     # a generator that the machine held up tells nothing about the service
