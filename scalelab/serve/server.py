@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -16,6 +17,7 @@ from scalelab.serve.wire import Wire
 log = logging.getLogger("scalelab.gateway")
 _GRACE_S = 35
 """longer than the longest `wait_s`: a draining gateway answers all whom it keeps waiting"""
+_SWEEP_S = 0.1
 _OTHER_FILES = 128
 """that a gateway may have open beside its connections"""
 
@@ -34,15 +36,23 @@ class GatewayServer(uvicorn.Server):
         app = TaskRoutes(gateway, Door(gateway))
         super().__init__(configure(app, host, port, http=Wire.bound(gateway, self._connections)))
 
-    async def on_tick(self, counter: int) -> bool:
-        """Look after the connections, ten times a second."""
-        self._connections.sweep()
-        return await super().on_tick(counter)
+    async def serve(self, sockets: Any = None) -> None:
+        """Serve, and look after the connections until the last of them has ended."""
+        sweeping = asyncio.ensure_future(self._sweep())
+        try:
+            await super().serve(sockets)
+        finally:
+            sweeping.cancel()
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Answer all who wait; take nothing new."""
         self._gateway.draining.set()
         await super().shutdown(sockets)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            self._connections.sweep()
 
 
 def serve_gateway(gateway: Gateway, host: str, port: int) -> None:

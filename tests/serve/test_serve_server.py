@@ -88,7 +88,7 @@ def test_who_waits_is_answered_when_the_process_is_asked_to_end(tmp_path, run):
     held = f"/v1/pins?deadline_s={HELD_DEADLINE_S}"
 
     async def work(process, connect):
-        async with connect() as waiting, connect() as listening, connect() as idle:
+        async with connect() as waiting, connect() as listening, connect() as idle, connect() as slow:
             idle.send(request_bytes("POST", held, IMAGE))
             location = (await idle.reply())[1]["location"]
             listening.send(request_bytes("GET", location + "/events", kind=""))
@@ -97,13 +97,15 @@ def test_who_waits_is_answered_when_the_process_is_asked_to_end(tmp_path, run):
             idle.send(request_bytes("GET", "/v1/stats", kind=""))
             while json.loads((await idle.reply())[2])["waiting"] < 2:
                 idle.send(request_bytes("GET", "/v1/stats", kind=""))
+            slow.send(request_bytes("POST", held, IMAGE)[:-1])
             process.send_signal(signal.SIGTERM)
             assert await idle.is_closed()
             status, headers, _ = await waiting.reply()
             assert (status, headers["connection"]) == (200, "close")
+            assert (await slow.reply())[0] == 408
             assert (await listening.reader.read()).endswith(b"0\r\n\r\n")
 
-    with gateway_process(tmp_path) as (process, port):
+    with gateway_process(tmp_path, upload_timeout_s=1.0) as (process, port):
         run(work(process, lambda: connected(port)))
         process.wait(timeout=30)
         assert (tmp_path / "log").read_text() == ""
