@@ -33,12 +33,12 @@ from scalelab.serve.protocol import PRIORITIES, Task
 from scalelab.serve.rabbit_table import Answered, Table
 
 log = logging.getLogger("scalelab.broker")
+for _client in ("aio_pika", "aiormq"):
+    logging.getLogger(_client).setLevel(logging.CRITICAL)  # what they log, our errors say
 TASKS, LOG, DEAD, WORKERS = "tasks", "log", "dead", "workers"
 MAX_LETTERS = 1000
 _PATIENCE_S = 5.0
 _CONNECT_S = 3.0
-_HEARTBEAT_S = 2
-"""a peer that is silent for two of these is dead"""
 _LOG = {"x-queue-type": "stream", "x-max-age": "2h", "x-stream-max-segment-size-bytes": 20_000_000}
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     TASKS: {"x-max-priority": len(PRIORITIES) - 1},
@@ -48,13 +48,31 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+_HINTS = {
+    "CERTIFICATE": "name the authority that signed its certificate: amqps://HOST?cafile=/PATH/ca.pem",
+    "Connection.OpenOk": "is there such a virtual host (the path of the URL)? rabbitmqctl list_vhosts",
+    "": "is a RabbitMQ running there? Without --broker one of our own is used",
+}
+"""a word of what was said, and the next step"""
+
+
 class Link:
     """One side's connection: opened when it is needed, and again after it broke."""
 
-    def __init__(self, url: str, *, queue: str, name: str, limits: BrokerLimits, keeps_bodies: bool = True):
+    def __init__(
+        self,
+        url: str,
+        *,
+        queue: str,
+        name: str,
+        limits: BrokerLimits,
+        keeps_bodies: bool = True,
+        heartbeat_s: float = 5.0,
+    ):
+        """`heartbeat_s`: a peer that was silent for two or three of these is dead; whole seconds to AMQP."""
         self._url, self._prefix, self._name = url, f"scalelab.{queue}.", name
         self._horizon_s = MAX_DEADLINE_S + limits.result_ttl_s
-        self._keeps_bodies = keeps_bodies
+        self._keeps_bodies, self._heartbeat_s = keeps_bodies, max(1, round(heartbeat_s))
         self.table = Table(keeps_bodies=keeps_bodies)
         self.on_answer: Callable[[str, str, bytes], None] = lambda task_id, gateway, body: None
         self.generation = 0
@@ -147,7 +165,7 @@ class Link:
 
         url = yarl.URL(self._url)
         if "heartbeat" not in url.query:
-            url = url.update_query(heartbeat=_HEARTBEAT_S)
+            url = url.update_query(heartbeat=self._heartbeat_s)
         connection = await aio_pika.connect(url, timeout=_CONNECT_S)
         connection.close_callbacks.add(self._closed)
         try:
@@ -233,10 +251,9 @@ def reach(url: str) -> None:
         with reaching(url):
             asyncio.run(connect())
     except BrokerAway as error:
-        raise ConfigError(
-            f"the broker at {shown_url(url)} cannot be used: {error.message}",
-            hint="is a RabbitMQ running there? Without --broker one of our own is used",
-        ) from None
+        said = error.message.removeprefix("no broker: ")
+        hint = next((hint for word, hint in _HINTS.items() if word in said), _HINTS[""])
+        raise ConfigError(f"the broker at {shown_url(url)} cannot be used: {said}", hint=hint) from None
 
 
 @contextmanager

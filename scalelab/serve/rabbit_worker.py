@@ -29,7 +29,10 @@ class RabbitWorkerSide:
         require("aio_pika", extra="rabbitmq")
         self._limits = limits
         unique = f"{name}.{time.time_ns():x}"
-        self._link = Link(url, queue=queue, name=unique, limits=limits, keeps_bodies=False)
+        beat_s = limits.worker_ttl_s / 2
+        self._link = Link(
+            url, queue=queue, name=unique, limits=limits, keeps_bodies=False, heartbeat_s=beat_s
+        )
         self._inbox = Inbox(self._link)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rabbitmq", daemon=True)

@@ -65,6 +65,8 @@ def unusable(url: str, error: Exception) -> ConfigError:
     said = str(error)
     if "invalid username-password" in said or any(word in said.upper() for word in ("AUTH", "NOPERM")):
         hint = "put the password into the URL: redis://:PASSWORD@HOST:PORT/0"
+    elif "CERTIFICATE" in said:
+        hint = "name the authority that signed its certificate: rediss://HOST?ssl_ca_certs=/PATH/ca.pem"
     elif any(word in said for word in ("ERR", "unknown command", "Protocol Error")):
         hint = "is this a Redis?"
     else:

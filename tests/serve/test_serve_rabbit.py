@@ -42,6 +42,12 @@ def test_a_broker_that_nobody_serves_is_an_error_with_its_url():
     assert "--broker" in caught.value.hint
 
 
+def test_a_virtual_host_that_is_not_there_is_said(server):
+    with pytest.raises(ConfigError, match="/nowhere cannot be used") as caught:
+        reach(f"{server.url}/nowhere")
+    assert "virtual host" in caught.value.hint
+
+
 def test_a_server_of_another_kind_is_an_error_with_its_url():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"amqp://127.0.0.1:{listener.getsockname()[1]}"

@@ -11,6 +11,7 @@ from scalelab.core.errors import ConfigError, MissingDependency
 from scalelab.serve import embedded
 from scalelab.serve.broker import (
     BrokerAway,
+    BrokerLimits,
     Put,
     forget_worker,
     open_gateway_side,
@@ -74,6 +75,14 @@ def test_an_entry_that_is_no_task_is_removed_and_hurts_nobody(queue, client, fie
     queue.put(task())
     assert len(worker.take(5, 0)) == 1
     assert queue.health().depth == 1
+
+
+def test_a_silent_worker_is_dead_after_its_time(queue):
+    queue.put(task())
+    queue.worker("w1", BrokerLimits(worker_ttl_s=0.05)).take(1, 0)
+    other = queue.worker("w2")
+    (found,) = wait_until(other.take_over, "what the silent worker held")
+    assert found.attempt == 2
 
 
 def sent(monkeypatch, kind):
