@@ -150,12 +150,16 @@ def _body() -> dict[str, Any]:
     image = {"type": "string", "format": "byte"}
     return {
         PNG: {
-            "schema": {**_BINARY, "description": f"a PNG of {columns} x {rows} pixels, light ink on black"}
+            "schema": {
+                **_BINARY,
+                "description": f"a PNG of {columns} x {rows} pixels, light ink on black: "
+                "`scalelab data image --out image.png` makes one",
+            }
         },
         RAW: {
             "schema": {
                 **_BINARY,
-                "description": f"{IMAGE_BYTES} raw bytes, row by row",
+                "description": f"{IMAGE_BYTES} raw bytes, row by row: `pixels.tobytes()` of a uint8 array",
                 "minLength": IMAGE_BYTES,
                 "maxLength": IMAGE_BYTES,
             }
@@ -173,7 +177,8 @@ def _body() -> dict[str, Any]:
         MSGPACK: {
             "schema": {
                 **_BINARY,
-                "description": f'the same object; "image" is bin: a PNG or {IMAGE_BYTES} raw bytes',
+                "description": f'the same object; "image" is bin, a PNG or {IMAGE_BYTES} raw bytes: '
+                '`msgpack.packb({"image": pixels.tobytes()})`',
             }
         },
     }

@@ -68,7 +68,7 @@ CONTRACT = Contract(
         RAW: {
             "schema": {
                 **_BINARY,
-                "description": f"{COUNT} little-endian int64",
+                "description": f"{COUNT} little-endian int64: `numpy.asarray(ids, '<i8').tobytes()`",
                 "minLength": PAYLOAD_BYTES,
                 "maxLength": PAYLOAD_BYTES,
             }
@@ -93,7 +93,8 @@ CONTRACT = Contract(
         MSGPACK: {
             "schema": {
                 **_BINARY,
-                "description": f'the same object; "tokens" may be bin, {PAYLOAD_BYTES} raw bytes',
+                "description": f'the same object; "tokens" may be bin, {PAYLOAD_BYTES} raw bytes: '
+                '`msgpack.packb({"tokens": ids})`',
             }
         },
     },
