@@ -98,13 +98,15 @@ class Member:
     def note_end(self, now_s: float) -> str:
         """Plan the next start after an end, and return how it ended: an empty string if that was said before.
 
-        Ever more slowly, if it ends soon again: a worker that cannot start must not eat a core.
+        Ever more slowly, if it ends soon again: a worker that cannot start must not eat a core. One that had
+        served is waited for less: what ended it was a task, and others wait.
         """
         if self.retry_at_s:
             return ""
         quick = now_s - self._started_s < _QUICK_S
         self._failures = self._failures + 1 if quick else 0
-        self.retry_at_s = now_s + min(5.0, 0.1 * 2**self._failures)
+        longest_s = 5.0 if self.ready_s is None else 0.4
+        self.retry_at_s = now_s + min(longest_s, 0.1 * 2**self._failures)
         return self.how_it_ended()
 
     def how_it_ended(self) -> str:

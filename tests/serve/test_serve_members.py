@@ -116,6 +116,11 @@ def test_a_process_that_ends_soon_is_started_ever_more_slowly(tmp_path):
         assert member.note_end(now_s) == "ended with exit code 3"
         waits.append(round(member.retry_at_s - now_s, 3))
     assert waits == [0.2, 0.4, 0.8, 1.6]
+    member.start(40.0)
+    member.note_ready(41.0)  # it had served: what ended it was a task
+    member.process.wait()
+    assert member.note_end(42.0)
+    assert member.retry_at_s - 42.0 == pytest.approx(0.4)
 
 
 def test_a_full_disk_keeps_the_state_in_hand_until_it_can_be_written(tmp_path):

@@ -52,6 +52,8 @@ class SoakResult:
     growth: Mapping[str, float]
     """of each process and of ``all``: the slope's rise over the judged time, as a share of the mean"""
     restarts: int
+    deaths: Sequence[str]
+    """how processes ended, in the supervisor's words"""
 
     @property
     def is_passed(self) -> bool:
@@ -68,6 +70,7 @@ class SoakResult:
             f"load      {format_rate(self.rate)} for {self.seconds:g} s: {self.sent:,} requests",
             f"latency   p50 {p50} ms, p99 {p99} ms (n = {len(self.latencies_s):,})",
             f"errors    {errors or 'none'}; processes started again: {self.restarts}",
+            *[f"ended     {death}" for death in self.deaths],
             f"memory    {low} to {high} (n = {len(self.memory_bytes)} samples); growth: {grown}",
             f"verdict   {'passed' if self.is_passed else 'FAILED'} (growth <= {MOST_GROWTH:.0%}, no error)",
         ]
@@ -86,7 +89,12 @@ class SoakResult:
                 metric("latency_p99", "s", percentile(self.latencies_s, 99)),
                 metric("memory_growth", "ratio", self.growth["all"]),
             ),
-            notes={"growth": dict(self.growth), "errors": dict(self.errors), "passed": self.is_passed},
+            notes={
+                "growth": dict(self.growth),
+                "errors": dict(self.errors),
+                "deaths": list(self.deaths),
+                "passed": self.is_passed,
+            },
             status="done" if self.is_passed else "failed",
         )
 
@@ -142,8 +150,10 @@ async def _soak(
     growth = {"all": growth_of(totals)}
     for name in sorted(judged[-1]):
         growth[name] = growth_of([float(sample.get(name, 0)) for sample in judged])
-    restarts = stack.state().restarts
-    return SoakResult(rate, seconds, load.sent, load.errors, load.latencies_s, totals, growth, restarts)
+    state = stack.state()
+    return SoakResult(
+        rate, seconds, load.sent, load.errors, load.latencies_s, totals, growth, state.restarts, state.deaths
+    )
 
 
 def growth_of(values: Sequence[float]) -> float:
@@ -201,4 +211,4 @@ class _Load:
         if status == 200:
             self.latencies_s.append(time.monotonic() - due_s)
         else:
-            self.errors[str(status)] += 1
+            self.errors[f"not answered in {_WAIT_S} s" if status == 202 else str(status)] += 1
