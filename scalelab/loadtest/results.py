@@ -286,10 +286,10 @@ class BurstResult:
 
 
 def _join(blocks: list[Block]) -> Block:
-    seconds = sum(block.seconds for block in blocks)
+    seconds = math.fsum(block.seconds for block in blocks)
     return Block(
         blocks[0].part,
-        sum(block.rate_per_s * block.seconds for block in blocks) / seconds,
+        math.fsum(block.rate_per_s * block.seconds for block in blocks) / seconds,
         seconds,
         sum(block.sent for block in blocks),
         sum(block.ok for block in blocks),

@@ -50,7 +50,7 @@ def test_one_second_in_ten_is_seen_by_the_open_loop_and_hidden_by_the_closed_one
         zero_s = opened.started_at_s
         freezes = [[moment - zero_s for moment in one] for one in ask(url, "/freezes")]
         answers_s = np.array(ask(url, "/answers")) - zero_s
-        closed = run_closed(target, 8, 4.0, WARMUP_S, on_progress=freeze_after(url, 0.5))
+        closed = run_closed(target, 2, 4.0, WARMUP_S, on_progress=freeze_after(url, 0.5))
         assert len(ask(url, "/freezes")) == 2
 
     arrivals_s = schedule("poisson", RATE, WARMUP_S + DURATION_S, seed=1)
@@ -64,10 +64,13 @@ def test_one_second_in_ten_is_seen_by_the_open_loop_and_hidden_by_the_closed_one
         shown = f"p{percent}: {found_s:.3f}, ideal {wanted_s:.3f}, served {truth_s:.3f}"
         assert wanted_s > 0.4, shown
         assert found_s >= 0.9 * wanted_s, shown
-        assert abs(found_s - truth_s) <= 0.1 * truth_s + opened.lag_p95_s, shown
-        # a server that was itself slow to work off its queue (a busy machine) is no fault of the measurement
-        is_conclusive = truth_s <= 1.05 * wanted_s and opened.lag_p95_s < 0.02
-        assert not is_conclusive or found_s <= 1.1 * wanted_s + opened.lag_p95_s, shown
-    assert closed.latency.n > 1000
+        # A machine busy with other things holds up both: the server, which then works off its queue slowly
+        # (truth above ideal), and the generator, which says by how much it was late. Both are next to nothing
+        # on a quiet machine.
+        room_s = (truth_s - wanted_s) + opened.lag.percentile(99)
+        assert abs(found_s - truth_s) <= 0.1 * truth_s + room_s, shown
+        is_conclusive = room_s < 0.05 * wanted_s
+        assert not is_conclusive or abs(found_s - wanted_s) <= 0.1 * wanted_s, shown
+    assert closed.latency.n > 300  # two of them met the freeze
     assert closed.p95_s < 0.1 * opened.p95_s
-    assert closed.p99_s < 0.2 * opened.p99_s
+    assert closed.p99_s < 0.5 * opened.p99_s
