@@ -16,8 +16,8 @@ from scalelab.serve.pulse import PULSE_VARIABLE, PulseWatch
 
 _QUICK_S = 10.0
 """a process that ends so soon after its start is started ever more slowly"""
-_PATIENCE = 5
-"""times the time to live: silence alone is no proof on a busy machine, a process that is stopped is"""
+_PATIENCE_S = 30.0
+"""silence alone is no proof on a busy machine, or where a disk stands still; a process that is stopped is"""
 
 
 class Member:
@@ -84,7 +84,7 @@ class Member:
             late = now_s - self._started_s > start_s
             return f"was not ready after {start_s:g} s" if late else ""
         silent_s = self.pulse.silent_s(now_s)
-        if silent_s > ttl_s * _PATIENCE or (silent_s > ttl_s and _is_stopped(self.process.pid)):
+        if silent_s > max(_PATIENCE_S, ttl_s) or (silent_s > ttl_s and _is_stopped(self.process.pid)):
             return f"froze: no sign of life for {silent_s:.1f} s"
         if memory_bytes and self.is_worker and (used := tree_memory(self.process.pid)) > memory_bytes:
             return f"used {format_bytes(used)} of memory, its limit is {format_bytes(memory_bytes)}"

@@ -14,6 +14,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ from scalelab.serve.settings import StackSettings, broker_url
 log = logging.getLogger("scalelab.worker")
 _IDLE_S = 0.5
 _RETRY_S = 0.2
+_PULSE_S = 0.25
+_DRAIN_S = 2.0
 _OPEN_S = 60.0
 """how long a broker may take to come up beside us"""
 
@@ -164,12 +168,19 @@ class Worker:
         return Answer(delivery, answer(task_id, FAILED, error=reason, **by), dead_letter=reason)
 
     def _until_back(self, step: Callable[[], Any]) -> None:
-        """Repeat a step however long the broker is away: it stands at most once, the work need not be."""
+        """Repeat a step however long the broker is away: it stands at most once, the work need not be.
+
+        Raises:
+            BrokerAway: this worker is to end, and the broker did not come back; others will run the tasks.
+        """
+        began_s = self._clock()
         while True:
             try:
                 step()
                 return
             except BrokerAway as error:
+                if self._is_draining and self._clock() - began_s > _DRAIN_S:
+                    raise
                 log.warning("answers cannot be stored yet: %s", error)
                 time.sleep(_RETRY_S)
 
@@ -186,17 +197,23 @@ def _open_broker(settings: StackSettings, name: str) -> WorkerSide:
             time.sleep(0.02)
 
 
-def _beat_for_ever(broker: WorkerSide, worker: Worker, pulse: Pulse, settings: StackSettings) -> None:
+def _beat_for_ever(broker: WorkerSide, every_s: float) -> None:
     while True:
-        if worker.running_s() > settings.run_limit_s:
-            log.error("the model has been running for over %g s: this worker ends", settings.run_limit_s)
-            os._exit(STUCK)  # its tasks are taken over one by one; the one that hangs becomes a dead letter
-        pulse.beat()
         try:
             broker.beat()
-        except BrokerAway as error:  # the main loop says so too
+        except Exception as error:  # a heart goes on; the main loop meets the same error and says so
             log.debug("no heartbeat: %s", error)
-        time.sleep(settings.limits.worker_ttl_s / 4)
+        time.sleep(every_s)
+
+
+def _watch_for_ever(worker: Worker, pulse: Pulse, *, run_limit_s: float) -> None:
+    """Show that this process lives, and end it if its model hangs; a broker that hangs is no reason."""
+    while True:
+        if worker.running_s() > run_limit_s:
+            log.error("the model has been running for over %g s: this worker ends", run_limit_s)
+            os._exit(STUCK)  # its tasks are taken over one by one; the one that hangs becomes a dead letter
+        pulse.beat()
+        time.sleep(_PULSE_S)
 
 
 def main() -> None:
@@ -211,12 +228,13 @@ def main() -> None:
         signal.signal(number, lambda *_: worker.drain())
     pulse = Pulse.from_environment()
     pulse.say(model=model.version)
-    threading.Thread(
-        target=_beat_for_ever, args=(broker, worker, pulse, settings), name="heartbeat", daemon=True
-    ).start()
+    watch = partial(_watch_for_ever, worker, pulse, run_limit_s=settings.run_limit_s)
+    for task in (watch, partial(_beat_for_ever, broker, settings.limits.worker_ttl_s / 4)):
+        threading.Thread(target=task, daemon=True).start()
     log.info("%s serves %s, version %s", name, settings.model_path, model.version)
     worker.run()
-    broker.leave()
+    with suppress(BrokerAway):  # then it learns from our silence
+        broker.leave()
 
 
 if __name__ == "__main__":

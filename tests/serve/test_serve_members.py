@@ -81,8 +81,8 @@ def ailment(member, now_s, **limits):
 def test_a_silent_worker_is_frozen_only_if_it_is_stopped_or_was_silent_for_long(member):
     assert member.facts() == {"ready_s": 1.5, "model": "v1"}
     assert ailment(member, 0.0) == ""
-    assert ailment(member, 2 * TTL_S) == ""  # a busy machine
-    assert ailment(member, 6 * TTL_S) == "froze: no sign of life for 12.0 s"
+    assert ailment(member, 10 * TTL_S) == ""  # a busy machine
+    assert ailment(member, 31.0) == "froze: no sign of life for 31.0 s"
     frozen = psutil.Process(member.process.pid)
     frozen.suspend()
     while frozen.status() != psutil.STATUS_STOPPED:  # the signal is on its way

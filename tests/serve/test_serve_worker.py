@@ -186,6 +186,17 @@ def test_tasks_in_hand_are_run_when_the_broker_goes_away_before_the_batch_is_ful
     assert statuses(broker) == dict.fromkeys(["t0", "t1", "t2"], "done")
 
 
+def test_a_worker_that_is_to_end_does_not_wait_for_ever_for_its_broker(monkeypatch):
+    monkeypatch.setattr("scalelab.serve.worker._RETRY_S", 0)
+    monkeypatch.setattr("scalelab.serve.worker._DRAIN_S", -1)
+    broker = ListBroker(delivery("t"))
+    broker.away = 10**9
+    serving = worker(broker)
+    serving._model.service.predict_batch = lambda images: serving.drain() or [{}] * len(images)
+    serving.run()
+    assert broker.answers == {}
+
+
 def test_a_draining_worker_takes_nothing_more():
     broker = ListBroker(delivery("t"), orphans=[delivery("o")])
     serving = worker(broker)
