@@ -10,7 +10,7 @@ from typing import Any
 import bentoml
 import numpy as np
 
-from peers.workload import MAX_BATCH, WORKERS, Given
+from peers.workload import WORKERS, Given
 
 given = Given.read()
 LATENCY_MS = 5000
@@ -24,7 +24,7 @@ class Predictor:
     def __init__(self) -> None:
         self.model = given.warm()
 
-    @bentoml.api(batchable=True, max_batch_size=MAX_BATCH, max_latency_ms=LATENCY_MS)
+    @bentoml.api(batchable=True, max_batch_size=given.max_batch, max_latency_ms=LATENCY_MS)
     def predict(self, items: list[list[int]]) -> list[dict[str, Any]]:
         """Run one batch."""
         shape = (len(items), *given.workload.shape)

@@ -11,7 +11,7 @@ from typing import Any
 import litserve
 import numpy as np
 
-from peers.workload import MAX_BATCH, WORKERS, Given
+from peers.workload import WORKERS, Given
 
 given = Given.read()
 WAIT_S = 0.001
@@ -47,7 +47,7 @@ class Api(litserve.LitAPI):
 
 if __name__ == "__main__":
     server = litserve.LitServer(
-        Api(max_batch_size=MAX_BATCH, batch_timeout=WAIT_S),
+        Api(max_batch_size=given.max_batch, batch_timeout=WAIT_S),
         accelerator="cpu",
         devices=1,
         workers_per_device=WORKERS,

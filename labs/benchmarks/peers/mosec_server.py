@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mosec import Server, ValidationError, Worker
 
-from peers.workload import MAX_BATCH, WORKERS, Given
+from peers.workload import WORKERS, Given
 
 given = Given.read()
 WAIT_MS = 1
@@ -51,7 +51,7 @@ if __name__ == "__main__":
     server.append_worker(
         RawWorker if given.is_raw else JsonWorker,
         num=WORKERS,
-        max_batch_size=MAX_BATCH,
+        max_batch_size=given.max_batch,
         max_wait_time=WAIT_MS,
     )
     server.run()

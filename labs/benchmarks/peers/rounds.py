@@ -25,6 +25,7 @@ MOST_BAD = 0.01
 CONTENDER = 0.9
 """of the best system's knee in the first round: who holds less is not searched again"""
 PACEMAKER = "mosec-raw"
+LEAST_BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Findings:
     """of one item in the bare runtime"""
     batch: int = 0
     """at which the bare runtime is fastest"""
+    max_batch: int = 0
+    """of every system: where the bare runtime is fastest, a larger batch would only cost"""
     calm_rate_per_s: float = 0.0
     absent: dict[str, str] = field(default_factory=dict)
     """system -> why there is no number of it"""
@@ -110,6 +113,7 @@ def compare(
     given = Given(workload, str(model_path), 0, True)
     with Ceiling(given, {**given.environment(), **with_peers(), "OMP_NUM_THREADS": "1"}) as ceiling:
         findings.ceilings.append(ceiling.find_batch())
+        findings.max_batch = max(ceiling.batch, LEAST_BATCH)
         findings.batch, findings.ceiling_cpu_us = ceiling.batch, ceiling.cpu_us
         say(f"{workload.title}: ceiling {findings.ceilings[0]:,.0f}/s at batch {ceiling.batch}")
         for number in range(effort.rounds):
@@ -118,7 +122,7 @@ def compare(
                     continue
                 started_s = time.monotonic()
                 try:
-                    with running(system, workload, model_path, python) as run:
+                    with running(system, workload, model_path, python, max_batch=findings.max_batch) as run:
                         _visit(run, findings, ceiling, number, seed)
                 except Exception as error:  # a failure is a result: the others go on
                     findings.absent[system.name] = f"round {number + 1}: {error}"

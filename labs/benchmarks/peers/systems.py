@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from peers.load import Door, with_peers
-from peers.workload import MAX_BATCH, PIDS_VARIABLE, TOKENS, WORKERS, Given, Model, Workload
+from peers.workload import PIDS_VARIABLE, TOKENS, WORKERS, Given, Model, Workload
 from scalelab.core.errors import RunFailed
 from scalelab.core.machine import free_port
 from scalelab.core.processes import start, stop_tree
@@ -129,7 +129,9 @@ class Running:
 
 
 @contextmanager
-def running(system: System, workload: Workload, model_path: Path, python: Path) -> Iterator[Running]:
+def running(
+    system: System, workload: Workload, model_path: Path, python: Path, *, max_batch: int
+) -> Iterator[Running]:
     """Start a system on free ports, wait for its first right answer, and end it with all its processes.
 
     Raises:
@@ -139,7 +141,7 @@ def running(system: System, workload: Workload, model_path: Path, python: Path) 
         folder = Path(name)
         pids = folder / "pids"
         pids.mkdir()
-        given = Given(workload, str(model_path), free_port(), system.bodies == ("raw",))
+        given = Given(workload, str(model_path), free_port(), system.bodies == ("raw",), max_batch)
         makes = _door_maker(system, given)  # opens the model here: before the clock, and before pids are kept
         told = {**given.environment(), **with_peers(), **_ONE_THREAD, PIDS_VARIABLE: str(pids)}
         started_s = time.perf_counter()
@@ -168,7 +170,7 @@ def _ours(
     contract = "scalelab.serve.tokens:CONTRACT" if given.workload is TOKENS else "peers.digits:CONTRACT"
     with running_stack(
         given.model_path, model="peers.workload:open_model", contract=contract, workers=WORKERS,
-        broker=system.broker, policy=BatchPolicy(max_batch=MAX_BATCH), **system.options,
+        broker=system.broker, policy=BatchPolicy(max_batch=given.max_batch), **system.options,
     ) as stack:  # fmt: skip
         port = urlsplit(stack.url).port
         assert port is not None

@@ -72,6 +72,7 @@ def markdown(findings: Findings) -> str:
         f"{findings.workload.title}; ceiling (bare runtime, {WORKERS} processes, batch {findings.batch}): "
         f"{ceiling}/s, {_spread(findings.ceiling_cpu_us)} us of CPU an item, "
         f"over {len(findings.ceilings)} readings; {findings.effort.rounds} interleaved rounds; "
+        f"at most {findings.max_batch} items in a batch of any system; "
         "medians, lowest and highest round in brackets; "
         f"closed loop by {findings.generator}, Poisson by peers.generator.",
         *(f"No number of {name}: {why.splitlines()[0]}" for name, why in findings.absent.items()),

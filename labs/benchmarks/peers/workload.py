@@ -16,7 +16,6 @@ import numpy as np
 
 THREADS = 1
 WORKERS = 2
-MAX_BATCH = 16
 PIDS_VARIABLE = "PEERS_PIDS"
 
 
@@ -106,13 +105,16 @@ class Given:
     port: int
     is_raw: bool
     """bodies are raw bytes, not JSON"""
+    max_batch: int = 16
+    """the same for every system"""
 
     @classmethod
     def read(cls) -> Given:
         """Read what `environment` wrote."""
         told = os.environ
         workload = WORKLOADS[told["PEERS_WORKLOAD"]]
-        return cls(workload, told["PEERS_MODEL"], int(told["PEERS_PORT"]), told["PEERS_BODY"] == "raw")
+        is_raw, port = told["PEERS_BODY"] == "raw", int(told["PEERS_PORT"])
+        return cls(workload, told["PEERS_MODEL"], port, is_raw, int(told["PEERS_BATCH"]))
 
     def environment(self) -> dict[str, str]:
         """Return the variables that `read` wants."""
@@ -122,11 +124,12 @@ class Given:
             "PEERS_MODEL": self.model_path,
             "PEERS_PORT": str(self.port),
             "PEERS_BODY": body,
+            "PEERS_BATCH": str(self.max_batch),
         }
 
     def warm(self) -> Model:
         """Open the model and run it once at batch 1 and at the largest."""
         model = Model(self.model_path)
-        for size in (1, MAX_BATCH):
+        for size in (1, self.max_batch):
             model.predict_batch(self.workload.items(size))
         return model
