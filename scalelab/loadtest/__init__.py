@@ -1,4 +1,4 @@
-"""Load on a running service: closed loop, open loop by arrival rate, the knee, and a burst.
+"""Load on a running service: closed loop, open loop of any shape, the knee, two services in turn, a burst.
 
 Latency of an open loop counts from the *intended* send time: a server that freezes for a second makes every
 request of that second late, and a generator that politely waits with it would hide that

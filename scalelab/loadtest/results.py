@@ -177,7 +177,7 @@ class LoadResult:
                 "the load generator is the bottleneck, not the service: it had work "
                 f"{worked} of the time{late}; {way_out}"
             )
-        if self.sent >= 100 and len(self.parts) <= 1 and not self.is_steady:
+        if self.sent >= 100 and self.ok and len(self.parts) <= 1 and not self.is_steady:
             found.append(
                 f"no steady state: {self.mean_in_flight:,.1f} requests were in the system on average, "
                 f"{self.littles_law_ratio:.2f} times rate x latency (Little's law: 1); a queue grew or "
