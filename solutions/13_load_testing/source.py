@@ -80,7 +80,7 @@ lab.predict("stall", guess=950, low=700, high=1100)
 # %%
 lab.predict(
     "knee",
-    "How many times the naive service's rate does the decoupled one hold, at p95 under 200 ms?",
+    "How many times the naive one's rate does the decoupled service hold, p95 under 200 ms?",
     unit="times",
     range=(0.3, 10),
 )
@@ -133,7 +133,7 @@ def open_loop(arrivals_s, serve):
 
 
 def closed_loop(duration_s, serve):
-    """Return the log (n, 3) of one user, who sends at 0 and again as soon as an answer is there.
+    """Return the log (n, 3) of one user, who sends at 0 and again when an answer is there.
 
     The last request is the last that is sent before duration_s. This user means to send when
     it sends: intended and sent are the same.
@@ -554,11 +554,12 @@ def targets_of(app, stack):
 
 
 def calm_down(target):
-    """Wait until a service that was overloaded has worked off its queue, five seconds at most."""
-    until_s = time.monotonic() + 5
+    """Wait until a service has worked off its queue, ten seconds at most."""
+    until_s = time.monotonic() + 10
     while time.monotonic() < until_s:
         try:
-            if target.probe(timeout_s=2.0)[0] < 0.05:
+            seconds, status = target.probe(timeout_s=2.0)
+            if status == 200 and seconds < 0.1:  # a quick refusal is no calm
                 return
         except RunFailed:
             pass
@@ -606,7 +607,11 @@ def run_services():
         with running_stack(model, naive=True) as app, running_stack(model) as stack:
             for name, target in targets_of(app, stack).items():
                 windows[name] = []
-                knees[name] = find_knee(open_window(target, windows[name]), RATES, SLO_S)
+                window = open_window(target, windows[name])
+                knees[name] = find_knee(window, RATES, SLO_S)
+            above = next((rate for rate in RATES if rate > 1.2 * knees["naive"][0]), RATES[-1])
+            is_lost = knees["decoupled"][0] < above  # if so, two windows more: was it misled?
+            is_misled = is_lost and any(window(above)["p95_s"] < SLO_S for _ in "12")
     curves = {name: curve_of(results) for name, results in windows.items()}
     table = [
         {
@@ -620,7 +625,9 @@ def run_services():
     ]
     (naive, naive_is), (decoupled, decoupled_is) = knees["naive"], knees["decoupled"]
     ratio = decoupled / naive if naive else 0.0
-    is_known = naive_is == "PASS" and (decoupled_is == "PASS" or ratio > 1.2)
+    is_known = naive_is == "PASS" and (
+        ratio > 1.2 or (decoupled_is == "PASS" and not is_misled)
+    )
     told = {
         "PASS": "",
         "INCONCLUSIVE": " or more (inconclusive)",
@@ -644,8 +651,8 @@ def run_services():
         values=[naive, decoupled],
         verdict="INCONCLUSIVE" if not is_known else "PASS" if ratio > 1.2 else "FAIL",
         detail=f"With p95 under 200 ms the naive service holds {naive} requests a second"
-        f"{told[naive_is]}, the decoupled one {decoupled}{told[decoupled_is]}. The rates of the "
-        "list are a factor of 1.3 apart; PASS asks for one step or more.",
+        f"{told[naive_is]}, the decoupled one {decoupled}{told[decoupled_is]}. The rates of "
+        "the list are a factor of 1.3 apart; PASS asks for one step or more.",
         figure=figure,
         table=table,
         alt="Lines of p95 over the arrival rate, both axes logarithmic, and a dashed line at "
@@ -680,8 +687,9 @@ with when_ready():
     for name, results in windows.items():
         for result in sorted(results, key=lambda each: each.offered_rate_per_s):
             p95_ms = math.inf if result.p95_s is None else 1e3 * result.p95_s
-            told = f"{result.throughput_per_s:11.0f} {p95_ms:9.1f} {result.littles_law_ratio:11.2f}"
-            print(f"{name:9} {result.offered_rate_per_s:6.0f} {told}")
+            told = f"{result.throughput_per_s:11.0f} {p95_ms:9.1f}"
+            law = result.littles_law_ratio
+            print(f"{name:9} {result.offered_rate_per_s:6.0f} {told} {law:11.2f}")
 
 # %% [markdown]
 # Then a model for the back of an envelope. The naive service is one server with one queue, and arrivals are
