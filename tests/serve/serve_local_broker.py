@@ -12,8 +12,8 @@ from scalelab.serve.protocol import DONE, NORMAL, Task, answer
 LIMITS = BrokerLimits(max_depth=50, worker_ttl_s=60.0)
 
 
-def make_task(payload=b"payload", *, deadline_s=60.0, priority=NORMAL):
-    return Task(os.urandom(16).hex(), payload, "gateway", deadline_s, priority)
+def make_task(payload=b"payload", *, deadline_s=60.0, priority=NORMAL, task_id=""):
+    return Task(task_id or os.urandom(16).hex(), payload, "gateway", deadline_s, priority)
 
 
 def done(task_id, **fields):

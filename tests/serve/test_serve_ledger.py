@@ -282,7 +282,8 @@ def test_a_crash_at_any_moment_loses_nothing(open_ledger, clock, seed):
         name = chance.choice("ab")
         if step == "put":
             key = f"key {len(accepted)}" if chance.random() < 0.3 else ""
-            task = make_task(chance.randbytes(chance.randint(0, 300)), priority=chance.randrange(3))
+            payload, task_id = chance.randbytes(chance.randint(0, 300)), chance.randbytes(16).hex()
+            task = make_task(payload, priority=chance.randrange(3), task_id=task_id)
             accepted[put(ledger, task, key=key)[0].task_id] = clock()
             if key:
                 keys[key] = task.task_id

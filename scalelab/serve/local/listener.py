@@ -166,6 +166,7 @@ class Connection(asyncio.Protocol):
                 listener.lose(self._name)
                 self._name = ""
                 self.give([])
+                self._transport.close()
             elif kind != frames.BEAT:
                 raise ValueError(f"frame kind {kind}")
 
