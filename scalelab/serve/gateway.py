@@ -24,7 +24,17 @@ from scalelab.serve.guard import Guard, open_guard
 from scalelab.serve.metrics import METRICS_FOLDER, GatewayMetrics
 from scalelab.serve.options import parse_key, read_options
 from scalelab.serve.pending import Alarms, DrainRate, SharedCall, Waiters, whole_seconds
-from scalelab.serve.protocol import CANCELLED, DONE, EXPIRED, NORMAL, Problem, Task, is_task_id, status_of
+from scalelab.serve.protocol import (
+    CANCELLED,
+    DONE,
+    EXPIRED,
+    NORMAL,
+    Problem,
+    Task,
+    is_task_id,
+    new_task_ids,
+    status_of,
+)
 from scalelab.serve.settings import StackSettings
 
 log = logging.getLogger("scalelab.gateway")
@@ -57,6 +67,7 @@ class Gateway:
         self.metrics = GatewayMetrics()
         self._metrics_folder = metrics_folder
         """where the workers of the same stack count"""
+        self._new_ids = new_task_ids()
         self.waiters, self.alarms = Waiters(), Alarms()
         self.draining = asyncio.Event()
         """set when the process was asked to end: streams say goodbye"""
@@ -112,7 +123,7 @@ class Gateway:
         key = parse_key(head.get(b"idempotency-key"))
         digest = hashlib.blake2b(payload, digest_size=8).hexdigest() if key else ""
         deadline_s = options.deadline_s or self.settings.deadline_s
-        task = Task(os.urandom(16).hex(), payload, self.name, deadline_s, options.priority)
+        task = Task(next(self._new_ids), payload, self.name, deadline_s, options.priority)
         if not key and options.priority >= NORMAL:
             self._check_delay(options.wait_s or deadline_s)
         return Put(task, key, digest), options.wait_s

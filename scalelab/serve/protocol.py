@@ -8,7 +8,9 @@ payload means stands in a contract (`contract`).
 from __future__ import annotations
 
 import json
+import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -97,6 +99,13 @@ def status_of(answer: bytes) -> bytes:
     """Return the status in an answer; cheaper than to parse it."""
     start = answer.find(_STATUS) + len(_STATUS)
     return answer[start : answer.find(b'"', start)]
+
+
+def new_task_ids() -> Iterator[str]:
+    """Yield task ids that nobody can guess: 128 random bits each, 256 of them a system call."""
+    while True:
+        drawn = os.urandom(16 * 256).hex()
+        yield from (drawn[start : start + 32] for start in range(0, len(drawn), 32))
 
 
 def is_task_id(text: str) -> bool:

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from scalelab.serve.protocol import (
@@ -8,6 +10,7 @@ from scalelab.serve.protocol import (
     answer,
     check_length,
     is_task_id,
+    new_task_ids,
 )
 
 RAW = bytes(range(256))
@@ -42,6 +45,12 @@ def test_an_answer_is_one_line_of_json_that_begins_with_id_and_status():
     assert line.startswith(b'{"task_id":"' + b"0f" * 16 + b'","status":"done"')
     with pytest.raises(ValueError, match="Out of range"):
         answer("0f" * 16, DONE, result={"confidence": float("nan")})
+
+
+def test_task_ids_never_come_twice():
+    ids = list(itertools.islice(new_task_ids(), 1000))
+    assert len(set(ids)) == 1000
+    assert all(map(is_task_id, ids))
 
 
 @pytest.mark.parametrize("text", ["", "0f", "0F" * 16, "../" * 11, "g" * 32])
