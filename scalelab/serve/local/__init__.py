@@ -13,6 +13,6 @@ Nothing is installed or started for it, and it works on Windows too. From the bo
 
 What is lost. When the process dies (kill -9, out of memory): nothing that was accepted or answered, for the
 system holds what was written. When the machine dies (power cut): what was written in the last second or so,
-since files are synced to disk every second: a task of that second is forgotten, an answer of it is made again.
+since files are synced to disk every second. A task of that second is forgotten, an answer is made again.
 Answers are kept for their time to live; beyond 256 MB of them, the oldest go earlier.
 """
