@@ -11,7 +11,6 @@ import functools
 import gc
 import json
 import os
-import time
 import traceback
 from array import array
 from pathlib import Path
@@ -25,23 +24,23 @@ from locust import User, events, task
 from locust.exception import StopUser
 
 from scalelab.loadtest.outcomes import OK, UNSENT
+from scalelab.loadtest.process import meet, watch, write
 from scalelab.loadtest.recorder import Recorder, buckets
 from scalelab.loadtest.wire import Answer, Connection, Wire, describe
 
 SPEC_PATH = Path(os.environ["SCALELAB_LOAD_SPEC"])
 PART = int(os.environ.get("SCALELAB_LOAD_PART", "0"))
+FOLDER = SPEC_PATH.parent
 SPEC: dict[str, Any] = json.loads(SPEC_PATH.read_text(encoding="utf-8"))
 RECORDER = Recorder(SPEC["edges_s"])
-START_S, END_S = RECORDER.start_s, RECORDER.end_s
+END_S = RECORDER.end_s
 TIMEOUT_S: float = SPEC["timeout_s"]
-MEETING_S = 40.0
-"""so long a process waits for the others to be ready"""
 DONE, FAILED_STATUSES = "done", ("failed", "expired", "dead", "cancelled")
 
 
 def read_bodies() -> list[bytes]:
     """Cut the file of bodies at the lengths that the spec gives."""
-    blob, found, start = (SPEC_PATH.parent / "bodies.bin").read_bytes(), [], 0
+    blob, found, start = (FOLDER / "bodies.bin").read_bytes(), [], 0
     for length in SPEC["body_lengths"]:
         found.append(blob[start : start + length])
         start += length
@@ -51,7 +50,7 @@ def read_bodies() -> list[bytes]:
 def read_arrivals() -> array[float]:
     """Read this process's part of the schedule [s from the start]: every n-th arrival."""
     times = array("d")
-    times.frombytes((SPEC_PATH.parent / "arrivals.f64").read_bytes())
+    times.frombytes((FOLDER / "arrivals.f64").read_bytes())
     return times[PART :: SPEC["processes"]]
 
 
@@ -108,7 +107,7 @@ class Caller(User):
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write the result, whole or not at all, and end locust; with its web page open, only this user."""
-        write(f"result.{PART}", json.dumps(result))
+        write(FOLDER / f"result.{PART}", json.dumps(result))
         if SPEC["web"]:
             gevent.spawn(self.environment.runner.stop)
             raise StopUser
@@ -118,9 +117,9 @@ class Caller(User):
         """Meet the other processes, set the common zero of the schedule, and let the parent know."""
         gc.collect()
         gc.freeze()  # or the collector walks all of locust, 15 ms and more at a time, while sends are due
-        RECORDER.restart(meet(SPEC["processes"]))
-        gevent.spawn(watch_generator)
-        write(f"started.{PART}", repr(RECORDER.started_at))
+        RECORDER.restart(meet(FOLDER, PART, SPEC["processes"]))
+        gevent.spawn(watch, RECORDER, gevent.get_hub().loop)
+        write(FOLDER / f"started.{PART}", repr(RECORDER.started_at))
         gevent.sleep(max(0.0, -RECORDER.now()))
 
     def send_on_schedule(self, send: Any) -> None:
@@ -327,59 +326,6 @@ def report_to_locust(user: Caller, kind: str, latency_s: float, outcome: str) ->
         exception=None if outcome == OK else RuntimeError(outcome),
         context={},
     )
-
-
-def write(name: str, text: str) -> None:
-    """Write a file beside the spec, whole or not at all."""
-    partial = SPEC_PATH.parent / f"{name}.partial"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(SPEC_PATH.parent / name)
-
-
-def meet(processes: int) -> float:
-    """Wait until all processes are ready; return the common start, the latest's moment [epoch seconds].
-
-    Raises:
-        TimeoutError: one of them never came.
-    """
-    write(f"ready.{PART}", repr(time.time()))
-    files = [SPEC_PATH.parent / f"ready.{part}" for part in range(processes)]
-    until_s = time.monotonic() + MEETING_S
-    while not all(file.exists() for file in files):
-        if time.monotonic() > until_s:
-            raise TimeoutError(f"of {processes} generators, some were not ready in {MEETING_S:g} s")
-        gevent.sleep(0.01)
-    # some room, for those who see the last file a moment later
-    return max(float(file.read_text(encoding="utf-8")) for file in files) + 0.05 * (processes > 1)
-
-
-def watch_generator() -> None:
-    """Measure in the window the share of a core this process used, and the share of time it had work.
-
-    The second holds on a shared machine too, where a process that wants a whole core gets half of one.
-    """
-    loop = gevent.get_hub().loop
-    blocked = {"since_s": 0.0, "sum_s": 0.0}
-
-    def block() -> None:
-        blocked["since_s"] = time.perf_counter()
-
-    def unblock() -> None:
-        if blocked["since_s"]:
-            blocked["sum_s"] += time.perf_counter() - blocked["since_s"]
-
-    gevent.sleep(max(0.0, START_S - RECORDER.now()))
-    before, after = loop.prepare(), loop.check()
-    before.start(block)
-    after.start(unblock)
-    cpu_s, wall_s = time.process_time(), RECORDER.now()
-    while RECORDER.now() < END_S:
-        gevent.sleep(min(0.05, max(0.0, END_S - RECORDER.now())))
-        passed_s = max(1e-9, RECORDER.now() - wall_s)
-        RECORDER.cpu_share = (time.process_time() - cpu_s) / passed_s
-        RECORDER.busy_share = 1 - min(passed_s, blocked["sum_s"]) / passed_s
-    before.stop()
-    after.stop()
 
 
 @events.quitting.add_listener
