@@ -23,7 +23,8 @@ from scalelab.serve.contract import load_contract
 from scalelab.serve.guard import Guard, open_guard
 from scalelab.serve.metrics import METRICS_FOLDER, GatewayMetrics
 from scalelab.serve.options import parse_key, read_options
-from scalelab.serve.pending import Alarms, DrainRate, SharedCall, Waiters, whole_seconds
+from scalelab.serve.overload import Overload
+from scalelab.serve.pending import Alarms, SharedCall, Waiters
 from scalelab.serve.protocol import (
     CANCELLED,
     DONE,
@@ -41,8 +42,6 @@ log = logging.getLogger("scalelab.gateway")
 
 LOOK_AGAIN_S = 1.0
 """a waiting request looks itself after this time: its task may belong to another gateway"""
-_FRESH_S = 0.02
-"""what the broker said of its queue is taken for true so long"""
 _CLOSE_S = 3.0
 """a broker that hangs may not keep a gateway from ending"""
 _HTTP_STATUS = {DONE.encode(): 200, EXPIRED.encode(): 504, CANCELLED.encode(): 409}
@@ -72,8 +71,7 @@ class Gateway:
         self.draining = asyncio.Event()
         """set when the process was asked to end: streams say goodbye"""
         self._clock = clock
-        self._rate = DrainRate(clock=clock)
-        self._depth, self._is_full, self._depth_at_s = 0, False, float("-inf")
+        self._overload = Overload(settings.limits.max_depth, clock=clock)
         self._put = SharedCall(self._put_all)
         self._look_up = SharedCall(broker.look_up)
         self._listening: asyncio.Task[None] | None = None
@@ -96,7 +94,7 @@ class Gateway:
     async def stats(self) -> dict[str, Any]:
         """Return counters since the start of this gateway, and the state of the queue now."""
         health = await self.broker.health()
-        rate = {"drain_rate_per_s": round(self._rate.per_second, 1), "waiting": len(self.waiters)}
+        rate = {"drain_rate_per_s": round(self._overload.rate.per_second, 1), "waiting": len(self.waiters)}
         return {**self.metrics.counts(), **vars(health), **rate}
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
@@ -125,12 +123,12 @@ class Gateway:
         deadline_s = options.deadline_s or self.settings.deadline_s
         task = Task(next(self._new_ids), payload, self.name, deadline_s, options.priority)
         if not key and options.priority >= NORMAL:
-            self._check_delay(options.wait_s or deadline_s)
+            self._overload.check_delay(min(options.wait_s or deadline_s, deadline_s))
         return Put(task, key, digest), options.wait_s
 
     def queue(self, put: Put, then: Callable[[Placed | Exception], None]) -> None:
         """Queue a task; `then` gets what `judge` wants to see."""
-        if self._is_full and not put.key and self._is_fresh():
+        if not put.key and self._overload.is_full():
             then(Placed(""))
         else:
             self._put.send(put, then)
@@ -148,7 +146,7 @@ class Gateway:
         if placed.task_id == put.task.task_id:
             self.metrics.accepted()
         elif not placed.task_id:
-            raise self._overload()
+            raise self._overload.full()
         elif placed.digest != put.digest:
             raise Problem(
                 422,
@@ -219,31 +217,6 @@ class Gateway:
             )
         return answer
 
-    def _is_fresh(self) -> bool:
-        return self._clock() - self._depth_at_s < _FRESH_S
-
-    def _check_delay(self, limit_s: float) -> None:
-        capacity_per_s = self._rate.capacity_per_s
-        if not capacity_per_s or self._depth <= limit_s * capacity_per_s or not self._is_fresh():
-            return
-        delay_s = self._depth / capacity_per_s
-        wait_s = whole_seconds(delay_s - limit_s)
-        raise Problem(
-            429,
-            f"{self._depth} tasks are queued, about {delay_s:.3g} s of work: more than {limit_s:g} s",
-            hint=f"try again in {wait_s} s; without wait_s it is queued, with priority=high it goes first",
-            headers={"retry-after": str(wait_s)},
-        )
-
-    def _overload(self) -> Problem:
-        wait_s = self._rate.retry_after_s(self._depth)
-        return Problem(
-            429,
-            f"{self._depth} tasks are queued, the limit is {self.settings.limits.max_depth}",
-            hint=f"try again in {wait_s} s; {self._rate.per_second:.0f} tasks are answered a second",
-            headers={"retry-after": str(wait_s)},
-        )
-
     async def _look_up_one(self, task_id: str) -> bytes | None:
         try:
             return await self._look_up(task_id)
@@ -252,9 +225,7 @@ class Gateway:
 
     async def _put_all(self, puts: list[Put]) -> Sequence[Placed]:
         report = await self.broker.put(puts)
-        self._depth, self._depth_at_s = report.depth, self._clock()
-        self._is_full = not all(placed.task_id for placed in report.placed)
-        self._rate.note(report.finished, report.depth)
+        self._overload.note(report)
         return report.placed
 
     async def _listen(self) -> None:

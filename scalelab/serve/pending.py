@@ -1,16 +1,13 @@
-"""What the gateway keeps between events: calls that share a round trip, waiting requests, the drain rate."""
+"""What the gateway keeps between events: calls that share a round trip, waiting requests, alarms."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-_SOON_S, _LATE_S, _MANY = 0.25, 2.0, 32
-"""a rate is measured over a quarter of a second if it has many answers, else over two seconds"""
 Item = TypeVar("Item")
 Reply = TypeVar("Reply")
 
@@ -143,38 +140,3 @@ class Alarms:
     def _ring(self, slot: int) -> None:
         for call in self._slots.pop(slot).values():
             call()
-
-
-class DrainRate:
-    """How fast the queue empties, from the count of answers over the last moment, at most two seconds."""
-
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic):
-        self._clock = clock
-        self._mark: tuple[float, int, int] | None = None
-        self.per_second = 0.0
-        self.capacity_per_s = 0.0
-        """the same, if the workers had enough to do all the time, else 0: what they can do is not known"""
-
-    def note(self, finished: int, depth: int) -> None:
-        """Take the number of answers ever given and of tasks without one into account."""
-        now_s = self._clock()
-        if self._mark is None:
-            self._mark = (now_s, finished, depth)
-            return
-        then_s, finished_then, depth_then = self._mark
-        elapsed_s, drained = now_s - then_s, max(0, finished - finished_then)
-        if elapsed_s >= (_SOON_S if drained >= _MANY else _LATE_S):
-            self.per_second = drained / elapsed_s
-            self.capacity_per_s = self.per_second if drained <= depth_then else 0.0
-            self._mark = (now_s, finished, depth)
-
-    def retry_after_s(self, depth: int) -> int:
-        """Return whole seconds until half of the queue is answered at the measured rate, 1 to 60."""
-        if self.per_second <= 0:
-            return 1 if self._mark is None else 5
-        return whole_seconds(depth / 2 / self.per_second)
-
-
-def whole_seconds(wait_s: float) -> int:
-    """Return what fits into Retry-After: 1 to 60."""
-    return min(60, max(1, math.ceil(wait_s)))
