@@ -14,7 +14,7 @@ from scalelab.loadtest.latency import LatencyHistogram, add
 from scalelab.loadtest.outcomes import UNSENT
 
 SATURATED_SHARE = 0.8
-"""a single-threaded generator that has work for more of the time is a queue of its own (M/M/1: five deep)"""
+"""a single-threaded generator with work for more of the time is a queue itself (M/M/1: times five)"""
 LATE_S = 0.005
 """sends later than this are worth a look"""
 LITTLE = (0.8, 1.25)
