@@ -32,7 +32,8 @@ from scalelab.serve.service import predict_bytes
 from scalelab.serve.settings import StackSettings, broker_url
 
 log = logging.getLogger("scalelab.worker")
-_IDLE_S = 0.5
+_IDLE_S = 0.25
+"""how often an idle worker looks for what a dead one held"""
 _RETRY_S = 0.2
 _PULSE_S = 0.25
 _DRAIN_S = 2.0

@@ -21,7 +21,7 @@ GOOD, SLOW, POISON, STARVED, HUNGRY = 1, 2, 3, 4, 5
 """runs; takes half a second; raises ValueError; raises MemoryError; takes memory until its process ends"""
 _SLOW_S = 0.5
 _STEP_BYTES = 32 << 20
-_STEP_S = 0.05
+_STEP_S = 0.02
 _MOST_BYTES = 1 << 30
 
 

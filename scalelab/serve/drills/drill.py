@@ -130,7 +130,7 @@ async def _harm(
     before = scene.stack.state().restarts
     fault_s = time.monotonic()
     await asyncio.to_thread(fault.inject, scene)
-    wanted = before + 1 if fault.ends_process else before
+    wanted = before + fault.restarts
     whole = asyncio.create_task(asyncio.to_thread(_until_whole, scene.stack, wanted, limit_s))
     await load
     return fault_s, await whole

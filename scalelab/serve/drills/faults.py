@@ -48,8 +48,8 @@ class Fault:
     inject: Callable[[Scene], None]
     kinds: Mapping[int, int] = field(default_factory=dict)
     """which requests do harm: offset from `Scene.at` -> kind of item"""
-    ends_process: bool = True
-    """a process must be started again"""
+    restarts: int = 1
+    """how many processes must be started again: an item that ends its worker is tried three times"""
     worker_memory_bytes: int = 0
     systems: tuple[str, ...] = ("linux", "darwin", "win32")
 
@@ -110,19 +110,20 @@ FAULTS: dict[str, Fault] = {
         "five items raise in the model",
         _wait_for_it,
         dict.fromkeys(range(0, 25, 5), POISON),
-        ends_process=False,
+        restarts=0,
     ),
     "memory": Fault(
         "an item takes all memory of its worker, another is refused memory",
         _wait_for_it,
         {0: HUNGRY, 3: STARVED},
+        restarts=3,
         worker_memory_bytes=320 << 20,
     ),
     "freeze": Fault("a worker is stopped (SIGSTOP) in the middle of a batch", _freeze_worker, {0: SLOW}),
     "disk": Fault(
         f"whoever keeps the results cannot write for {_DISK_FULL_S:g} s (RLIMIT_FSIZE)",
         _fill_disk,
-        ends_process=False,
+        restarts=0,
         systems=("linux",),
     ),
 }
