@@ -7,7 +7,7 @@ import time
 import pytest
 from serve_brokers import LIMITS, Fake, Local, Rabbit, Redis, Valkey, among, done, repeat, task, wait_until
 
-from scalelab.serve.broker import Answer, BrokerLimits, Put
+from scalelab.serve.broker import Answer, BrokerLimits, Health, Put
 
 pytestmark = pytest.mark.slow
 KINDS = (Valkey, Redis, Fake, Local, Rabbit)
@@ -70,6 +70,21 @@ def test_an_answer_is_stored_announced_and_leaves_the_queue(queue):
     wait_until(lambda: queue.look_up(one.task_id) == [said.body], "the answer")
     assert wait_until(queue.answers, "its announcement") == [(one.task_id, said.body)]
     assert queue.health().depth == 0
+
+
+def test_health_tells_what_is_in_flight_and_how_old_the_oldest_is(queue):
+    assert (queue.health().in_flight, queue.health().oldest_s) == (0, 0)
+    queue.put(task(), task(), task())
+    worker = queue.worker("w1")
+    taken = worker.take(2, 1.0)
+    wait_until(lambda: (queue.health().depth, queue.health().in_flight) == (3, 2), "two in flight")
+    first_s = queue.health().oldest_s
+    wait_until(lambda: queue.health().oldest_s > first_s, "that it ages")
+    worker.finish([done(one) for one in taken])
+    wait_until(lambda: queue.health().depth == 1, "one left")  # which may have been sent ahead to the worker
+    assert queue.health().oldest_s > 0
+    worker.finish([done(one) for one in worker.take(2, 1.0)])
+    wait_until(lambda: queue.health() == Health(0, 1, 0), "an empty queue")
 
 
 def test_only_the_first_answer_counts(queue):
