@@ -96,8 +96,7 @@ class Worker:
     def _collect(self, wait_s: float) -> list[Delivery]:
         taken = self._broker.take(self._policy.max_batch, wait_s)
         first_s = self._clock()
-        is_load = 0 < len(taken) < self._policy.max_batch and 2 * self._last_batch >= self._policy.max_batch
-        fixed_s = fixed_cost_s(self._runs) if is_load else 0.0
+        fixed_s = fixed_cost_s(self._runs) if self._policy.window_s else 0.0
         while more_s := wait_more_s(
             self._policy,
             taken=len(taken),
