@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from scalelab.core.paths import shipped
 from scalelab.core.records import RecordStore
 
 ITEMS = 8
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux: epoll, and memory by PSS")
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +70,7 @@ def test_a_system_that_holds_nothing_has_a_knee_of_zero():
     assert tried == sorted(tried, reverse=True)
 
 
+@on_linux
 @pytest.mark.slow
 def test_every_request_of_an_open_loop_is_counted_by_what_became_of_it(door):
     from peers.load import open_loop
@@ -83,6 +86,19 @@ def test_every_request_of_an_open_loop_is_counted_by_what_became_of_it(door):
     assert found["wrong"] == strange
     assert found["p50_s"] > 0
     assert found["p95_s"] is None  # an eighth got no good answer: that is infinitely late
+
+
+@on_linux
+@pytest.mark.slow
+def test_without_wrk_our_generator_keeps_the_closed_loop(door, monkeypatch):
+    from peers.load import closed_loop
+
+    find = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name, **more: None if name == "wrk" else find(name, **more))
+    closed = closed_loop(door, 0.5, 0.1)
+    assert closed.generator == "peers.generator"
+    assert closed.answered > ITEMS
+    assert 0 < closed.bad < closed.answered  # item 6 is refused
 
 
 def findings(**more):
@@ -173,6 +189,7 @@ def test_both_bodies_of_an_item_are_the_same_item():
         assert math.prod(workload.shape) == item.size
 
 
+@on_linux
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_what_is_counted_holds_at_any_size(tmp_path):
