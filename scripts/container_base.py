@@ -2,8 +2,9 @@
 
     sudo python scripts/container_base.py          # debootstrap, then buildah; about two minutes, once
 
-The image stays in the store of buildah and podman (CONTAINERS_STORAGE_CONF says which), under the name that the
-Dockerfile asks for. It is Debian's own Python 3.11 with pip: fit to build and try our images, not to ship them.
+The image stays in the store of buildah and podman (CONTAINERS_STORAGE_CONF says which), under the name that
+the Dockerfile asks for. It is Debian's own Python 3.11 with pip: fit to build and try our images, not to ship
+them.
 """
 
 import os
@@ -29,16 +30,15 @@ def main() -> int:
     if has_image():
         print(f"{NAME} is there")
         return 0
-    missing = [
-        name
-        for name in ("debootstrap", "buildah")
-        if not shutil.which(name, path=f"{os.environ.get('PATH')}:/usr/sbin")
-    ]
-    if missing or os.geteuid() != 0:
-        print(
-            f"error: {', '.join(missing) + ' missing' if missing else 'only root can make a root file system'}"
-        )
-        print("hint: sudo apt-get install debootstrap buildah, then run this as root")
+    path = os.pathsep.join(
+        [os.environ.get("PATH", os.defpath), "/usr/sbin"]
+    )  # Debian's place for debootstrap
+    missing = [name for name in ("debootstrap", "buildah") if not shutil.which(name, path=path)]
+    if missing:
+        print(f"error: {' and '.join(missing)} missing\nhint: make system-packages")
+        return 1
+    if os.geteuid() != 0:
+        print("error: only root can make a root file system\nhint: sudo python scripts/container_base.py")
         return 1
     with tempfile.TemporaryDirectory(prefix="scalelab-base-") as folder:
         root = Path(folder) / "root"

@@ -36,6 +36,15 @@ def dashboard_queries():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux")
+def test_where_the_tools_of_the_base_are_missing_it_says_what_brings_them(tmp_path):
+    command = [sys.executable, ROOT / "scripts" / "container_base.py"]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "buildah missing" in done.stdout
+    assert "make system-packages" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux")
 def test_hadolint_finds_nothing():
     program = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([program, DOCKER / "Dockerfile"], capture_output=True, text=True, timeout=60)
