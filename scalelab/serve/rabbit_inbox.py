@@ -42,10 +42,9 @@ class Inbox:
         await self.open()
         await self._subscribe(max_tasks)
         until_s = time.monotonic() + wait_s
-        if wait_s <= 0:
-            await self._settle(max_tasks)
         while True:
             self._came.clear()
+            await self._settle(max_tasks)
             found = await self._pick(max_tasks)
             left_s = until_s - time.monotonic()
             if found or left_s <= 0:
@@ -115,13 +114,14 @@ class Inbox:
         The count comes from the queue, and what it has sent before is ahead of the second answer.
         """
         for _ in range(100):
+            pushed = len(self._unsorted) + len(self._new)
+            if pushed >= wanted or len(self._held) + len(self._orphans) + pushed >= self._prefetch:
+                return
             waiting = 0
             for _ in range(2):
                 for channel in self._channels:
                     waiting = (await self._link.count(TASKS, channel)).message_count
-            pushed = len(self._unsorted) + len(self._new)
-            is_full = len(self._held) + len(self._orphans) + pushed >= self._prefetch
-            if waiting == 0 or pushed >= wanted or is_full:
+            if waiting == 0:
                 return
 
     async def _sort(self) -> None:

@@ -21,7 +21,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -129,10 +129,8 @@ class Link:
         with reaching(self._url):
             if self._connection is None:
                 raise ConnectionError("the connection was closed")
-            channel = await self._connection.channel(publisher_confirms=False)
-            await channel.set_qos(prefetch_count=prefetch)
-            await (await channel.get_queue(self._prefix + queue, ensure=False)).consume(callback)
-            return channel
+            subscribing = self._subscribe(self._connection, queue, callback, prefetch)
+            return await asyncio.wait_for(subscribing, _PATIENCE_S)
 
     async def settle(self, step: Awaitable[None]) -> None:
         """Acknowledge or return a message."""
@@ -151,41 +149,50 @@ class Link:
         """Return a dead letter that is not acknowledged yet, or None."""
         await self.open()
         with reaching(self._url):
-            return await (await self._sure.get_queue(self._prefix + DEAD, ensure=False)).get(fail=False)
+            letters = await self._sure.get_queue(self._prefix + DEAD, ensure=False)
+            return await letters.get(fail=False)  # waits five seconds at most
 
     async def close(self) -> None:
         """Let go of the connection; what was not acknowledged goes to others."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.close()
+            await _close(connection)
 
     async def _open(self) -> None:
-        import aio_pika
         import yarl
 
         url = yarl.URL(self._url)
         if "heartbeat" not in url.query:
             url = url.update_query(heartbeat=self._heartbeat_s)
-        connection = await aio_pika.connect(url, timeout=_CONNECT_S)
+        connection = await _connect(url)
         connection.close_callbacks.add(self._closed)
         try:
-            self._sure = await connection.channel(publisher_confirms=True)
-            self._log = await connection.channel(publisher_confirms=False)
-            for name, arguments in _ARGUMENTS.items():
-                await self._sure.declare_queue(self._prefix + name, durable=True, arguments=arguments)
-            await self._log.set_qos(prefetch_count=256)
-            start = self._next_offset
-            if start is None:
-                start = datetime.now(timezone.utc) - timedelta(seconds=self._horizon_s)
-            stream = await self._log.get_queue(self._prefix + LOG, ensure=False)
-            await stream.consume(self._read, arguments={"x-stream-offset": start})
+            await asyncio.wait_for(self._prepare(connection), _PATIENCE_S)
             await self._write([])
         except BaseException:
-            await connection.close()
+            await _close(connection)
             raise
         self._is_live = True
         self.generation += 1
         self._connection = connection
+
+    async def _prepare(self, connection: Any) -> None:
+        self._sure = await connection.channel(publisher_confirms=True)
+        for name, arguments in _ARGUMENTS.items():
+            await self._sure.declare_queue(self._prefix + name, durable=True, arguments=arguments)
+        start = self._next_offset
+        if start is None:
+            start = datetime.now(timezone.utc) - timedelta(seconds=self._horizon_s)
+        self._log = await self._subscribe(connection, LOG, self._read, 256, {"x-stream-offset": start})
+
+    async def _subscribe(
+        self, connection: Any, queue: str, callback: Any, prefetch: int, arguments: Any = None
+    ) -> Any:
+        channel = await connection.channel(publisher_confirms=False)
+        await channel.set_qos(prefetch_count=prefetch)
+        found = await channel.get_queue(self._prefix + queue, ensure=False)
+        await found.consume(callback, arguments=arguments)
+        return channel
 
     async def _write(self, lines: Sequence[bytes]) -> list[Answered]:
         self._written += 1
@@ -193,7 +200,7 @@ class Link:
         done = self._reading[number] = asyncio.get_running_loop().create_future()
         try:
             await self._append(lines, number)
-            return await asyncio.wait_for(done, _PATIENCE_S)
+            return await self._wait(done)
         except asyncio.TimeoutError:
             self._next_offset = None  # the server may have come back without its data: read anew
             self.table = Table(keeps_bodies=self._keeps_bodies)
@@ -201,6 +208,16 @@ class Link:
             raise
         finally:
             del self._reading[number]
+
+    async def _wait(self, done: asyncio.Future[list[Answered]]) -> list[Answered]:
+        """Wait for a line of ours; at the first opening as long as the log moves on, it may be long."""
+        while True:
+            before = self._next_offset
+            try:
+                return await asyncio.wait_for(asyncio.shield(done), _PATIENCE_S)
+            except asyncio.TimeoutError:
+                if self._is_live or self._next_offset == before:
+                    raise
 
     async def _append(self, lines: Sequence[bytes], number: str) -> None:
         import aio_pika
@@ -234,6 +251,22 @@ class Link:
                 done.set_exception(ConnectionError("the connection was closed"))
 
 
+async def _connect(url: Any) -> Any:
+    import aio_pika
+
+    class Connection(aio_pika.Connection):
+        def __del__(self) -> None:
+            """Theirs begins to close itself, in the thread that happens to collect it: without a loop."""
+
+    return await aio_pika.connect(url, timeout=_CONNECT_S, connection_class=Connection)
+
+
+async def _close(connection: Any) -> None:
+    """Close a connection in order, if the server takes part in it soon."""
+    with suppress(Exception):
+        await asyncio.wait_for(connection.close(), _CONNECT_S)
+
+
 def reach(url: str) -> None:
     """Make sure that a RabbitMQ answers at this URL.
 
@@ -241,11 +274,10 @@ def reach(url: str) -> None:
         ConfigError: nobody answers, or it wants another name and password.
         MissingDependency: the package ``aio-pika`` is not installed.
     """
-    aio_pika = require("aio_pika", extra="rabbitmq")
+    require("aio_pika", extra="rabbitmq")
 
     async def connect() -> None:
-        connection = await aio_pika.connect(url, timeout=_CONNECT_S)
-        await connection.close()
+        await _close(await _connect(url))
 
     try:
         with reaching(url):
