@@ -53,8 +53,8 @@ def render_gateway(
     return _encode(families, accept)
 
 
-def serve_worker_metrics(metrics: WorkerMetrics, *, name: str, host: str, port: int) -> int:
-    """Answer scrapes of this worker on a port of its own, in a thread; return the port."""
+def serve_worker_metrics(metrics: WorkerMetrics, *, name: str, host: str, port: int) -> Any:
+    """Answer scrapes of this worker on a port of its own, in a thread; return the server."""
     from prometheus_client import ProcessCollector, start_http_server
 
     process = ProcessCollector(registry=None)
@@ -65,7 +65,7 @@ def serve_worker_metrics(metrics: WorkerMetrics, *, name: str, host: str, port: 
             yield from process.collect()
 
     server, _ = start_http_server(port, host, registry=Registry())  # type: ignore[arg-type]
-    return int(server.server_port)
+    return server
 
 
 def _worker_families(counted: Sequence[Counted]) -> list[Any]:

@@ -18,9 +18,11 @@ from scalelab.serve.metrics import (
     WORKER,
     GatewayMetrics,
     WorkerMetrics,
+    open_worker_metrics,
 )
 from scalelab.serve.protocol import DONE, FAILED, Task, answer
 from scalelab.serve.scrape import render_gateway
+from scalelab.serve.settings import StackSettings
 from scalelab.serve.tally import COUNTER, GAUGE, HISTOGRAM, Layout, Metric, Tally, read_folder
 
 LAYOUT = Layout(
@@ -211,6 +213,15 @@ def test_the_stages_of_a_task_add_up():
     assert shown["tasks_finished", DONE] == shown["tasks_finished", FAILED] == 1
     assert shown["task_retries", ""] == shown["tasks_dead_lettered", ""] == 1
     assert shown["tasks_running", ""] == 0
+
+
+def test_a_folder_that_takes_no_file_keeps_no_worker_from_counting(tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    settings = StackSettings(model_path="x.onnx")
+    metrics = open_worker_metrics(tmp_path / "file", settings, name="worker-1-1-1", version="v")
+    metrics.ran(1, 0.1)
+    assert sum(metrics.tally.cells) > 0
+    assert "metrics stay in this process" in caplog.text
 
 
 def test_the_gateway_shows_its_queue_and_its_workers(tmp_path):

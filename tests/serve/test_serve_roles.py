@@ -1,9 +1,11 @@
 """One process by itself, as it runs in a container: signals, exit codes, what it says of its end."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -13,6 +15,8 @@ from test_serve_stack import call, image, until
 from scalelab.cli import main
 from scalelab.core.machine import free_port
 from scalelab.serve import roles
+from scalelab.serve.metrics import WorkerMetrics
+from scalelab.serve.scrape import serve_worker_metrics
 
 
 @pytest.fixture
@@ -65,6 +69,21 @@ def test_a_worker_that_is_killed_is_said_to_be(role, fake_model):
     _, said = worker.communicate(timeout=60)
     assert worker.returncode == roles.KILLED
     assert "the worker was ended by SIGKILL" in said
+
+
+def test_a_worker_that_has_not_looked_for_tasks_for_long_is_not_alive():
+    metrics = WorkerMetrics()
+    server = serve_worker_metrics(metrics, name="w", host="127.0.0.1", port=0)
+    try:
+        metrics.looked()
+        fresh = roles.check_alive("worker", server.server_port)
+        metrics.tally.gauge("last_step_timestamp_seconds")(time.time() - 100)
+        stale = roles.check_alive("worker", server.server_port)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert fresh == ""
+    assert re.fullmatch(r"the worker has not looked for tasks for 10\d s", stale)
 
 
 def test_a_role_without_a_broker_says_what_to_set():
