@@ -523,7 +523,7 @@ stalled
 
 # %% [markdown]
 # **The knee of the reader, as two services.** Real processes: the naive app; and a gateway, a broker and a
-# worker. Poisson arrivals come from locust on the same cores, for 1.5 s a window, and *your* search decides
+# worker. Poisson arrivals come from locust on the same cores, for 1.2 s a window, and *your* search decides
 # which rate is tried next.
 
 # %%
@@ -538,7 +538,7 @@ from scalelab.serve import running_stack
 from scalelab.train import trained_reader
 
 RATES = [round(80 * 1.3**step) for step in range(15)]
-WINDOW_S, TIMEOUT_S, SLO_S = 1.5, 1.0, 0.2
+WINDOW_S, TIMEOUT_S, SLO_S = 1.2, 0.6, 0.2
 windows = {}
 
 
@@ -570,7 +570,7 @@ def open_window(target, into):
 
     def measure(rate):
         calm_down(target)
-        result = run_open(target, rate, WINDOW_S, 0.3, timeout_s=TIMEOUT_S, seed=len(into))
+        result = run_open(target, rate, WINDOW_S, 0.2, timeout_s=TIMEOUT_S, seed=len(into))
         into.append(result)
         p95_s = math.inf if result.p95_s is None else result.p95_s
         if result.error_share > 0.01:  # a refusal is no fast answer
@@ -597,6 +597,7 @@ def told_in_words(name, curve):
     return f"{name.capitalize()}: {', '.join(points)}."
 
 
+# %%
 def run_services():
     """Search both knees; return how many times the naive rate the decoupled service holds."""
     find_knee(lambda rate: {"p95_s": 0.0, "generator_busy": False}, [1])  # a stub shows here
@@ -730,7 +731,7 @@ with when_ready():
 # - Service times here are nearly equal, not exponential. What does that do to the queue?
 # - The decoupled worker takes all that wait as one batch. Why is *its* curve not that of one server with a
 #   fixed capacity?
-# - A window lasts 1.5 s. A service 5 % over its capacity: how long is its queue at the end of it? What does
+# - A window lasts 1.2 s. A service 5 % over its capacity: how long is its queue at the end of it? What does
 #   this say of a knee from short windows?
 #
 # No machine grades this: your words are kept, and an instructor may read them.
@@ -746,7 +747,7 @@ lab.explain(
     "cores with the service. Nearly equal service times halve the waiting (M/D/1: the mean wait is half "
     "of that of M/M/1), so close to the capacity the measured p95 can lie below the model. A batch of "
     "many costs little more than one, so the decoupled worker's capacity grows with its queue: latency "
-    "rises gently until its batches are full. In 1.5 s an overload of 5 % grows a queue of 75 ms, which "
+    "rises gently until its batches are full. In 1.2 s an overload of 5 % grows a queue of 60 ms, which "
     "passes a promise of 200 ms: a knee from short windows is too high, and must be confirmed by a long "
     "one.",
 )

@@ -138,7 +138,8 @@ def test_the_curve_takes_the_better_window_and_ends_at_the_timeout(names):
     LAB.run_cell("RATES = [", names)
     LAB.run_cell("def curve_of", names)
     found = names["curve_of"]([result(100, 0.05), result(200, math.inf), result(200, 0.3), result(300, None)])
-    assert found == {100: pytest.approx(50), 200: pytest.approx(300), 300: pytest.approx(1000)}
+    timeout_ms = 1e3 * names["TIMEOUT_S"]
+    assert found == {100: pytest.approx(50), 200: pytest.approx(300), 300: pytest.approx(timeout_ms)}
 
 
 def test_the_readme_has_the_install_line_and_the_measured_margin():
