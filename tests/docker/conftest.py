@@ -67,7 +67,7 @@ def images(engine):
         assert made.returncode == 0, made.stdout[-2000:]
     builder = find_builder("docker" if engine.name == "docker" else "buildah")
     yield {target: build_image(target, builder=builder, base=BASE, tag=TAG) for target in TARGETS}
-    engine.call("image", "prune", "--force", "--filter", "until=168h")  # layers of builds long ago
+    engine.call("image", "prune", "--force", "--filter", "until=48h")  # layers of builds long ago
 
 
 @pytest.fixture(scope="session")
