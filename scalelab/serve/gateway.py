@@ -236,6 +236,7 @@ class Gateway:
                 log.warning("no answers are heard: %s", error)
                 await asyncio.sleep(0.2)
                 continue
+            self._overload.answered(len(answers))
             for task_id, answer in answers:
                 self.metrics.heard(answer)
                 self.waiters.announce(task_id, answer)

@@ -9,10 +9,15 @@ from collections.abc import Callable
 from scalelab.serve.broker import PutReport
 from scalelab.serve.protocol import Problem
 
-_FRESH_S = 0.02
-"""what the broker said of its queue is taken for true so long"""
-_SOON_S, _LATE_S, _MANY = 0.25, 2.0, 32
-"""a rate is measured over a quarter of a second if it has many answers, else over two seconds"""
+_FRESH_S = 0.5
+"""what the broker said of its queue, less the answers since, is true so long; then a task is tried"""
+_MARGIN = 0.8
+"""so much of the time that a request has may be spent in the queue: a rate is known to a few tenths"""
+_FULL_S = 0.02
+"""that there was no room for a task is taken for true so long"""
+_SOON_S, _USUAL_S, _LATE_S = 0.25, 1.0, 2.0
+_FEW, _MANY = 8, 32
+"""a rate is measured over a second if it has many answers, else over two; for a first guess few are enough"""
 
 
 class Overload:
@@ -29,9 +34,13 @@ class Overload:
         self._is_full = not all(placed.task_id for placed in report.placed)
         self.rate.note(report.finished, report.depth)
 
+    def answered(self, count: int) -> None:
+        """Take answers into account that came since the last report."""
+        self._depth = max(0, self._depth - count)
+
     def is_full(self) -> bool:
         """Tell whether the broker refused a task a moment ago: it need not be asked again at once."""
-        return self._is_full and self._is_fresh()
+        return self._is_full and self._clock() - self._noted_s < _FULL_S
 
     def check_delay(self, limit_s: float) -> None:
         """Let pass who can be answered in `limit_s`, as far as one knows.
@@ -40,13 +49,14 @@ class Overload:
             Problem: 429; the work that is queued takes longer.
         """
         capacity_per_s = self.rate.capacity_per_s
-        if not capacity_per_s or self._depth <= limit_s * capacity_per_s or not self._is_fresh():
+        is_fresh = self._clock() - self._noted_s < _FRESH_S
+        if not capacity_per_s or self._depth <= _MARGIN * limit_s * capacity_per_s or not is_fresh:
             return
         delay_s = self._depth / capacity_per_s
-        wait_s = whole_seconds(delay_s - limit_s)
+        wait_s = whole_seconds(delay_s - _MARGIN * limit_s)
         raise Problem(
             429,
-            f"{self._depth} tasks are queued, about {delay_s:.3g} s of work: more than {limit_s:g} s",
+            f"{self._depth} tasks are queued, about {delay_s:.3g} s of work; this request has {limit_s:g} s",
             hint=f"try again in {wait_s} s; without wait_s it is queued, with priority=high it goes first",
             headers={"retry-after": str(wait_s)},
         )
@@ -60,9 +70,6 @@ class Overload:
             hint=f"try again in {wait_s} s; {self.rate.per_second:.0f} tasks are answered a second",
             headers={"retry-after": str(wait_s)},
         )
-
-    def _is_fresh(self) -> bool:
-        return self._clock() - self._noted_s < _FRESH_S
 
 
 class DrainRate:
@@ -83,9 +90,15 @@ class DrainRate:
             return
         then_s, finished_then, depth_then = self._mark
         elapsed_s, drained = now_s - then_s, max(0, finished - finished_then)
-        if elapsed_s >= (_SOON_S if drained >= _MANY else _LATE_S):
+        is_known = self.capacity_per_s > 0
+        soon_s = _SOON_S if drained >= _FEW and not is_known else _USUAL_S if drained >= _MANY else _LATE_S
+        if elapsed_s >= soon_s:
             self.per_second = drained / elapsed_s
-            self.capacity_per_s = self.per_second if drained <= depth_then else 0.0
+            was_busy = drained <= depth_then
+            smooth = (self.capacity_per_s + self.per_second) / 2 if is_known else self.per_second
+            self.capacity_per_s = (
+                smooth if was_busy else 0.0
+            )  # answers come in batches: a window more or less
             self._mark = (now_s, finished, depth)
 
     def retry_after_s(self, depth: int) -> int:
