@@ -56,7 +56,7 @@ class BrokerLimits:
     """a worker that was silent for so long is dead, and its tasks go to others"""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Put:
     """A task to be queued; with a `key`, only if that key was not used."""
 
@@ -66,7 +66,7 @@ class Put:
     """of the payload: one key with two payloads is a mistake of the caller"""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Placed:
     """What became of a `Put`."""
 
@@ -98,7 +98,7 @@ class Health:
     """age of the oldest task that has no answer; 0 if there is none"""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Delivery:
     """A task in a worker's hands."""
 
@@ -112,7 +112,7 @@ class Delivery:
     """since it was first queued, on the broker's clock"""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Answer:
     """The final answer to a delivery."""
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from scalelab.core.errors import ScalelabError
 
@@ -26,7 +26,7 @@ PRIORITIES = ("high", "normal", "low")
 NORMAL = PRIORITIES.index("normal")
 
 _HEADER = struct.Struct(">16sIBB")
-_to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode  # made once: half of the cost
+_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _STATUS = b'"status":"'
 
 
@@ -45,7 +45,7 @@ class Problem(ScalelabError):
         return json.dumps({**fields, "detail": self.message, "hint": self.hint}).encode()
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen, like all that is made for each request: a seventh of the time
 class Task:
     """One item on its way to a worker."""
 
@@ -90,9 +90,31 @@ def queued_answer(task_id: str) -> bytes:
 
 
 def answer(task_id: str, status: str, **fields: Any) -> bytes:
-    """Return the final answer about a task as one line of JSON."""
-    whole = {"task_id": task_id, "status": status, **fields}
-    return _to_json(whole).encode()
+    """Return the final answer about a task as one line of JSON.
+
+    Raises:
+        ValueError, TypeError: a field is NaN, infinite, or no JSON.
+    """
+    try:
+        return "".join(_pieces({"task_id": task_id, "status": status, **fields}, 0)).encode()
+    except RecursionError:
+        raise ValueError("the result is nested too deeply, or holds itself") from None
+
+
+def _make_pieces() -> Callable[[Any, int], Iterable[str]]:
+    """Return what `json.JSONEncoder.encode` makes anew at each call, which is half of its time."""
+    make = json.encoder.c_make_encoder
+    if make is None:  # a Python without its C parts
+        return lambda whole, _: _encoder.iterencode(whole)
+    quote = json.encoder.encode_basestring_ascii
+    # no memory of what it is in (the first argument): it would outlive an error, and blame the next result
+    return cast(
+        "Callable[[Any, int], Iterable[str]]",
+        make(None, _encoder.default, quote, None, ":", ",", False, False, False),
+    )
+
+
+_pieces = _make_pieces()
 
 
 def status_of(answer: bytes) -> bytes:

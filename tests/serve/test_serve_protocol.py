@@ -1,4 +1,5 @@
 import itertools
+import json
 
 import pytest
 
@@ -56,3 +57,14 @@ def test_task_ids_never_come_twice():
 @pytest.mark.parametrize("text", ["", "0f", "0F" * 16, "../" * 11, "g" * 32])
 def test_what_is_no_task_id_is_known_without_the_broker(text):
     assert not is_task_id(text)
+
+
+def test_a_result_that_is_no_json_leaves_nothing_behind_for_the_next():
+    itself: list = []
+    itself.append(itself)
+    for bad in (itself, float("nan"), {1}):
+        with pytest.raises((TypeError, ValueError)):
+            answer("a" * 32, DONE, result={"inner": [bad]})
+    good = {"inner": [1.5, "é", None, True], "name": "x"}
+    body = answer("a" * 32, DONE, result=good, batch=2)
+    assert json.loads(body) == {"task_id": "a" * 32, "status": "done", "result": good, "batch": 2}
