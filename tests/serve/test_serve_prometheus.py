@@ -14,6 +14,9 @@ from test_serve_stack import call, image, until
 from scalelab.core.machine import free_port
 from scalelab.core.processes import start, stop_tree
 from scalelab.serve import running_stack
+from scalelab.serve.broker import Health
+from scalelab.serve.metrics import GatewayMetrics, WorkerMetrics
+from scalelab.serve.scrape import render_gateway
 
 pytestmark = pytest.mark.slow
 RULES = Path(__file__).resolve().parents[2] / "docker" / "prometheus"
@@ -101,6 +104,15 @@ def test_prometheus_sees_all_tasks_of_two_workers_one_of_which_was_killed(fake_m
 
         (alert,) = until(lambda: ask("alerts").get("alerts"))
         assert (alert["labels"]["alertname"], alert["state"]) == ("DeadLetters", "firing")
+
+
+def test_promtool_finds_nothing_to_say_about_our_names(program, tmp_path):
+    WorkerMetrics(tmp_path / "worker-1-1-1.cells", {"model": "m"}).ran(2, 0.1)
+    text, _ = render_gateway(
+        GatewayMetrics(), Health(1, 1, 0), folder=tmp_path, facts={"version": "1"}, accept=""
+    )
+    done = subprocess.run([program("promtool"), "check", "metrics"], input=text, capture_output=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("check", [["check", "config"], ["check", "rules"], ["test", "rules"]], ids=" ".join)
