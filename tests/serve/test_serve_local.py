@@ -38,6 +38,24 @@ def test_a_worker_that_waits_is_given_a_task_at_once(broker):
     assert 0 <= found[0].waited_s < 10
 
 
+def test_a_heartbeat_does_not_read_while_a_reply_is_awaited(broker, monkeypatch):
+    """It looked whether something had come, the reply was taken meanwhile, and both stood still for 10 s."""
+    worker, found, looked = broker.worker("w"), [], []
+    worker.beat()
+    link = worker._link
+    monkeypatch.setattr(type(link), "is_open", lambda link: looked.append(link) or True)
+    waiting = threading.Thread(target=lambda: found.extend(worker.take(1, 20.0)))
+    waiting.start()
+    while not broker.gateway._listener.waiting:
+        pass
+    worker.beat()
+    assert looked == []
+    broker.put(make_task())
+    waiting.join(10)
+    worker.beat()
+    assert (len(found), looked) == (1, [link])
+
+
 def test_workers_that_wait_share_what_comes(broker):
     workers, found = [broker.worker(name) for name in "ab"], {}
     threads = [

@@ -73,7 +73,7 @@ class Link:
         return body
 
     def is_open(self) -> bool:
-        """Tell whether the gateway has not closed it; safe beside `receive` in another thread."""
+        """Tell whether the gateway has not closed it. Not beside `receive`: that may take what was seen."""
         if not select.select([self._socket], [], [], 0)[0]:
             return True
         try:

@@ -28,6 +28,8 @@ class LocalWorkerSide:
         self._ahead: list[Delivery] = []
         """given together with a reply to answers, and not taken yet"""
         self._want = 0
+        self._is_awaiting = False
+        """a reply: whoever waits for it sees the end of the connection, and nobody else may read"""
 
     def take(self, max_tasks: int, wait_s: float) -> list[Delivery]:
         """Return what is queued, up to `max_tasks`; wait up to `wait_s` for the first."""
@@ -66,7 +68,7 @@ class LocalWorkerSide:
     def beat(self) -> None:
         """Say that this worker lives; connect again if the gateway has come back."""
         with self._lock:
-            if self._link is not None and not self._link.is_open():
+            if self._link is not None and not self._is_awaiting and not self._link.is_open():
                 self._away(self._link, ConnectionError())
             link = self._connected()
             try:
@@ -95,11 +97,14 @@ class LocalWorkerSide:
                 link.send(data)
             except OSError as error:
                 raise self._away(link, error) from None
+            self._is_awaiting = True
         try:  # without the lock: heartbeats go on while this waits
             first, deliveries = frames.unpack_tasks(link.receive(timeout_s))
         except OSError as error:
             with self._lock:
                 raise self._away(link, error) from None
+        finally:
+            self._is_awaiting = False
         self._held.update([delivery.receipt for delivery in deliveries])
         return first, deliveries
 
