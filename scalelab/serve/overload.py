@@ -32,7 +32,8 @@ class Overload:
         """Take a report into account."""
         self._depth, self._noted_s = report.depth, self._clock()
         self._is_full = not all(placed.task_id for placed in report.placed)
-        self.rate.note(report.finished, report.depth)
+        taken = sum(bool(placed.task_id) for placed in report.placed)
+        self.rate.note(report.finished, report.depth, before=report.depth - taken)
 
     def answered(self, count: int) -> None:
         """Take answers into account that came since the last report."""
@@ -77,29 +78,36 @@ class DrainRate:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
-        self._mark: tuple[float, int, int] | None = None
+        self._mark: tuple[float, int] | None = None
+        self._lowest = 0
+        """tasks without an answer since the mark, at the least: between two reports there are ever fewer"""
         self.per_second = 0.0
         self.capacity_per_s = 0.0
         """the same, if the workers had enough to do all the time, else 0: what they can do is not known"""
 
-    def note(self, finished: int, depth: int) -> None:
-        """Take the number of answers ever given and of tasks without one into account."""
+    def note(self, finished: int, depth: int, *, before: int) -> None:
+        """Take a report into account.
+
+        Args:
+            finished: answers ever given.
+            depth: tasks without an answer, with those that were just put.
+            before: the same without them.
+        """
         now_s = self._clock()
         if self._mark is None:
-            self._mark = (now_s, finished, depth)
+            self._mark, self._lowest = (now_s, finished), depth
             return
-        then_s, finished_then, depth_then = self._mark
-        elapsed_s, drained = now_s - then_s, max(0, finished - finished_then)
+        self._lowest = min(self._lowest, before)
+        elapsed_s, drained = now_s - self._mark[0], max(0, finished - self._mark[1])
         is_known = self.capacity_per_s > 0
         soon_s = _SOON_S if drained >= _FEW and not is_known else _USUAL_S if drained >= _MANY else _LATE_S
-        if elapsed_s >= soon_s:
-            self.per_second = drained / elapsed_s
-            was_busy = drained <= depth_then
-            smooth = (self.capacity_per_s + self.per_second) / 2 if is_known else self.per_second
-            self.capacity_per_s = (
-                smooth if was_busy else 0.0
-            )  # answers come in batches: a window more or less
-            self._mark = (now_s, finished, depth)
+        if elapsed_s < soon_s:
+            return
+        self.per_second = drained / elapsed_s
+        # answers come in batches, so a window has more or less
+        smooth = (self.capacity_per_s + self.per_second) / 2 if is_known else self.per_second
+        self.capacity_per_s = smooth if self._lowest >= _FEW else 0.0
+        self._mark, self._lowest = (now_s, finished), depth
 
     def retry_after_s(self, depth: int) -> int:
         """Return whole seconds until half of the queue is answered at the measured rate, 1 to 60."""

@@ -8,9 +8,9 @@ from scalelab.serve.protocol import Problem
 def test_retry_after_is_the_time_to_drain_half_of_the_queue():
     now_s = [0.0]
     rate = DrainRate(clock=lambda: now_s[0])
-    rate.note(1000, 1000)
+    rate.note(1000, 1000, before=999)
     now_s[0] = 4.0
-    rate.note(1400, 1000)
+    rate.note(1400, 1000, before=999)
     assert rate.per_second == pytest.approx(100)
     assert rate.retry_after_s(depth=1000) == 5
     assert rate.retry_after_s(depth=1) == 1
@@ -26,7 +26,7 @@ def measured(*notes):
     rate = DrainRate(clock=lambda: now_s[0])
     for at_s, finished, depth in notes:
         now_s[0] = at_s
-        rate.note(finished, depth)
+        rate.note(finished, depth, before=depth - 1)
     return rate
 
 
@@ -42,6 +42,8 @@ def measured(*notes):
         ([(0, 0, 500), (0.25, 100, 900), (1.25, 300, 900)], 200, 300),
         ([(0, 0, 500), (0.25, 100, 900), (2.25, 200, 0), (4.25, 220, 3)], 10, 0),  # empty again
         ([(0, 900, 500), (2, 0, 0)], 0, 0),  # a broker that began anew
+        ([(0, 0, 9), (60, 9, 1)], 0.15, 0),  # all was answered long ago: nobody asked for more
+        ([(0, 0, 40), (1, 38, 3)], 38, 0),  # for a moment there was little to do
     ],
 )
 def test_what_the_workers_can_do_is_known_only_while_they_have_enough_to_do(
