@@ -89,6 +89,8 @@ class HotRequest:
 
     def _look_again(self) -> None:
         if not (self.disconnected or self.response_complete):
+            assert self._put is not None
+            self._gateway.waiters.forget(self._put.task.task_id, self._answered)  # that waits for itself
             self._wire.spawn(self._await_answer(self._stands))
 
     async def _await_answer(self, task_id: str) -> None:
@@ -97,6 +99,8 @@ class HotRequest:
         except Problem as problem:
             self._refuse(problem)
             return
+        if answer:
+            self._gateway.metrics.waited(self._wire.loop.time() - self._asked_s)
         status = http_status_of(answer) if answer else 202
         self._reply(status, task_id, answer or queued_answer(task_id))
 
