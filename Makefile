@@ -49,7 +49,7 @@ format: setup ## mend what ruff can mend
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-system-packages: ## install the programs that some tests want: chromium, redis-server (Debian, Ubuntu)
+system-packages: ## install the programs that some tests want: browser, brokers, Prometheus, container tools (Debian, Ubuntu)
 	@$(PYTHON) scripts/system_packages.py
 
 clean: ## remove .venv, caches and builds (results in runs/ stay)
