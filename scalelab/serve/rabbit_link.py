@@ -12,7 +12,9 @@ came of it, when it reads it. Laws that hold in a weaker form than on Redis, sin
 
 - an answer or a cancel is known to *other* gateways and workers some milliseconds later;
 - the limit of the queue counts what this gateway has read: several may be over it by what they put at once;
-- a task's queue lies on one node: in a cluster, that node's loss makes the queue wait for it.
+- a task's queue lies on one node: in a cluster, that node's loss makes the queue wait for it;
+- a node that is killed seconds after the first stream of its life was made comes back without its leader
+  (seen with 3.10.8): what was accepted is on its disk, but the log stays away until it is made anew.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ TASKS, LOG, DEAD, WORKERS = "tasks", "log", "dead", "workers"
 MAX_LETTERS = 1000
 _PATIENCE_S = 5.0
 _CONNECT_S = 3.0
+_PAUSE_S = 0.5
+"""at least so long between two attempts to connect"""
 _LOG = {"x-queue-type": "stream", "x-max-age": "2h", "x-stream-max-segment-size-bytes": 20_000_000}
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     TASKS: {"x-max-priority": len(PRIORITIES) - 1},
@@ -78,6 +82,7 @@ class Link:
         self.generation = 0
         """of the connection: what was received through an older one cannot be acknowledged"""
         self._connection: Any = None
+        self._tried_s = float("-inf")
         self._lock = asyncio.Lock()
         self._written = 0
         self._reading: dict[str, asyncio.Future[list[Answered]]] = {}
@@ -90,6 +95,10 @@ class Link:
             return
         async with self._lock:
             if self._connection is None:
+                wait_s = self._tried_s + _PAUSE_S - time.monotonic()
+                if wait_s > 0:  # a server that is starting has better to do than to refuse us
+                    await asyncio.sleep(wait_s)
+                self._tried_s = time.monotonic()
                 with reaching(self._url):
                     await self._open()
 

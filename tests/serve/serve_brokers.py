@@ -87,6 +87,9 @@ class Server:
     def env(self):
         return {}
 
+    def settle(self):
+        """Wait until the server itself can survive a kill."""
+
     def kill(self):
         """What a kill -9 or a power failure of the process does."""
         stop_tree(self.process.pid, grace_s=0)
@@ -228,6 +231,18 @@ class Rabbit(Server):
     def command(self):
         return [self.binary]
 
+    def settle(self):
+        """Wait until the node has noted on its disk that it keeps streams.
+
+        It does so some seconds after the first stream of its life; killed before, it comes back without them.
+        """
+        wait_until(
+            lambda: any(
+                b"stream_coordinator" in path.read_bytes() for path in self.folder.rglob("names.dets")
+            ),
+            "the note of its streams",
+        )
+
     def control(self, *words):
         """Run rabbitmqctl on this node."""
         program = self.binary.replace("rabbitmq-server", "rabbitmqctl")
@@ -331,6 +346,7 @@ class Queue:
 
     def restart(self):
         """Kill the server and start it again on its data; both sides stay as they are."""
+        self.server.settle()
         self.server.kill()
         self.server.start()
         self.server.wait()
