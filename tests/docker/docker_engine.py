@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from dataclasses import dataclass
 
 HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
@@ -22,7 +23,12 @@ class Engine:
         """Run a command of the engine; return what it and the container said."""
         prefix = PODMAN if self.name == "podman" else (self.name,)
         done = subprocess.run(
-            [*prefix, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+            [*prefix, *words],
+            cwd=tempfile.gettempdir(),  # podman's keeper leaves a file `oom` where it was started
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
         )
         assert done.returncode == 0 or not check, f"{self.name} {' '.join(words)}:\n{done.stdout}"
         return done.stdout
