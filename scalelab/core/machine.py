@@ -8,6 +8,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,39 @@ def busy_cores(seconds: float = 0.5) -> float:
     import psutil
 
     return round(psutil.cpu_percent(seconds) / 100 * (psutil.cpu_count() or 1), 2)
+
+
+@dataclass
+class Neighbours:
+    """How much of the machine others had, between two moments: `Neighbours()`, then `share` later."""
+
+    wall_s: float = field(default_factory=lambda: time.monotonic())
+    all_s: float = field(default_factory=lambda: _machine_cpu_s())
+    own_s: float = field(default_factory=lambda: _own_cpu_s())
+
+    def share(self) -> float:
+        """Return the share of all processors' time that other processes worked, 0 to 1.
+
+        Ours are this process and its children that have ended; what of them nobody waited for is taken for
+        another's.
+        """
+        import psutil
+
+        could_s = (time.monotonic() - self.wall_s) * (psutil.cpu_count() or 1)
+        others_s = (_machine_cpu_s() - self.all_s) - (_own_cpu_s() - self.own_s)
+        return min(1.0, max(0.0, others_s / could_s)) if could_s > 0 else 0.0
+
+
+def _machine_cpu_s() -> float:
+    import psutil
+
+    times = psutil.cpu_times()
+    return sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal"))
+
+
+def _own_cpu_s() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def installed_version(package: str) -> str | None:

@@ -125,3 +125,19 @@ def test_a_runs_folder_that_is_a_file_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("SCALELAB_RUNS", str(tmp_path / "runs"))
     with pytest.raises(ConfigError, match="is a file"):
         paths.runs_folder()
+
+
+def test_what_others_had_of_the_machine_is_all_work_less_ours(monkeypatch):
+    wall, everything, ours = iter([100.0, 102.0]), iter([10.0, 14.0]), iter([1.0, 2.0])
+    monkeypatch.setattr(machine.time, "monotonic", lambda: next(wall))
+    monkeypatch.setattr(machine, "_machine_cpu_s", lambda: next(everything))
+    monkeypatch.setattr(machine, "_own_cpu_s", lambda: next(ours))
+    monkeypatch.setattr(psutil, "cpu_count", lambda: 2)
+    assert machine.Neighbours().share() == pytest.approx(3 / 4)
+
+
+def test_the_work_of_a_child_is_ours():
+    before, neighbours = machine._own_cpu_s(), machine.Neighbours()
+    subprocess.run([sys.executable, "-c", "sum(range(10**7))"], check=True)
+    assert machine._own_cpu_s() > before
+    assert 0 <= neighbours.share() <= 1
