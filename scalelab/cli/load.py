@@ -75,7 +75,9 @@ def run(
     processes: int | None, slo_p95_ms: float | None, with_closed: bool, hgrm_file: Path | None, web: bool,
     web_host: str, web_port: int,
 ) -> None:  # fmt: skip
-    """Measure at a --rate or a shape of --arrivals (open loop), or with --users (closed).
+    """Measure by an open loop (--rate, --arrivals) or --users.
+
+    An open loop has a rate or a shape of arrivals; --users make a closed one.
 
     \b
     scalelab load run --rate 200 --duration 10

@@ -42,7 +42,9 @@ def compare(
     insecure: bool, seed: int, record_file: Path | None, as_json: bool, rate: float | None, pairs: int,
     window_s: float, timeout_s: float, processes: int | None, fail_over: float | None, by: str,
 ) -> None:  # fmt: skip
-    """Compare two services A and B, or two files that `load run --record` wrote.
+    """Compare two services in turn, or two records of them.
+
+    Two services A and B, or two files that `load run --record` wrote.
 
     Addresses are loaded in turn (A B, B A, ...) at one rate, both sides of a pair with the same arrivals, so
     that a noisy machine hits both. An address may carry its own path. The interval is that of the median

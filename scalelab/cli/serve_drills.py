@@ -26,7 +26,9 @@ LOST = 5
 def chaos(
     faults: tuple[str, ...], requests: int, rate: float, workers: int, broker: str, out: Path | None
 ) -> None:
-    """Harm a stack of its own under load, and account for every request.
+    """Break a stack under load, and account for every request.
+
+    It is a stack of its own.
 
     \b
     FAULTS are worker, broker, poison, memory, freeze, disk; without any, all.
@@ -114,7 +116,9 @@ def soak(
     minutes: float, rate: float | None, model_path: Path | None, model: str | None, workers: int, broker: str,
     out: Path | None,
 ) -> None:  # fmt: skip
-    """Load a stack of its own for long, and say whether its memory stays flat.
+    """Load a stack for long: does its memory stay flat?
+
+    It is a stack of its own.
 
     Memory is sampled each second; the verdict is on the line through the samples of the last four fifths.
     Exit code 5 if it grows by more than 5 %, or a request failed.

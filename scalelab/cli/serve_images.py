@@ -11,7 +11,10 @@ import click
 @click.option("--base", default="python:3.11-slim", show_default=True, help="Image that they begin with.")
 @click.option("--tag", help="Tag of the images.  [default: the version]")
 def images(target: str | None, builder: str, base: str, tag: str | None) -> None:
-    """Build the images of gateway, worker and load generator, and say what each part of them weighs."""
+    """Build the container images, and say what they weigh.
+
+    Those of gateway, worker and load generator, with what each part of them weighs.
+    """
     from scalelab import __version__
     from scalelab.core.units import format_bytes
     from scalelab.serve.images import TARGETS, build_image, find_builder, image_layers

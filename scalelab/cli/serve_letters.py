@@ -17,7 +17,7 @@ _MANY = 1_000_000
 
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """See the tasks that were given up, try them again or forget them.
+    """See, retry or forget the tasks that were given up.
 
     They are those of the service that runs here, or of the queue that --broker and --queue name.
     """

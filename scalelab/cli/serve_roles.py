@@ -109,7 +109,10 @@ def worker(
     max_batch: int,
     metrics_port: int,
 ) -> None:
-    """Run one worker until SIGTERM; the batch in hand is answered first."""
+    """Run one worker until SIGTERM.
+
+    The batch in hand is answered first.
+    """
     from scalelab.serve.batching import BatchPolicy
     from scalelab.serve.roles import run_role
     from scalelab.serve.service import DEFAULT_MODEL, check_model
@@ -133,7 +136,10 @@ def worker(
 @click.option("--port", default=8000, show_default=True, show_envvar=True, help="Of the gateway.")
 @click.option("--metrics-port", default=9100, show_default=True, show_envvar=True, help="Of the worker.")
 def alive(role: str, port: int, metrics_port: int) -> None:
-    """Ask the gateway or worker of this container whether it lives; exit code 1 if not."""
+    """Ask whether this container's process lives.
+
+    Its gateway or worker; exit code 1 if not.
+    """
     from scalelab.serve.roles import check_alive
 
     if wrong := check_alive(role, port if role == "gateway" else metrics_port):
