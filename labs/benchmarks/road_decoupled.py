@@ -124,7 +124,7 @@ write_record(
             else ""
         ),
         "memory_bytes": memory,
-        "method": f"{model} in {workers} worker of one thread behind a gateway and Valkey; "
+        "method": f"{model} in {workers} worker of one thread behind a gateway with its own broker; "
         "Poisson arrivals from locust on the same cores",
     },
 )
