@@ -142,6 +142,13 @@ def test_a_claim_passes_only_if_every_round_holds():
     assert len(failed) == 2 + 3 + 1  # both rates, three percentiles, a lost request
 
 
+def test_a_rate_of_one_round_has_no_verdict():
+    once = verdicts(findings(ours=([950.0], 7.0, 0), mosec_json=([900.0, 910.0, 905.0], 8.0, 8)))
+    rates = {text: verdict for text, verdict in once.items() if "highest rate" in text}
+    assert len(rates) == 2
+    assert set(rates.values()) == {"INCONCLUSIVE"}
+
+
 def test_without_ours_nothing_is_claimed():
     from peers.table import claims
 

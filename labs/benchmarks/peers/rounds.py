@@ -23,8 +23,9 @@ STEP = 1.03
 MOST_WINDOWS = 8
 MOST_BAD = 0.01
 CONTENDER = 0.9
-"""of the best system's knee in the first round: who holds less is not searched again"""
+"""of the best system's knee in the first round: a peer who holds less is not searched again"""
 PACEMAKER = "mosec-raw"
+OURS = ("ours", "ours-valkey")
 LEAST_BATCH = 4
 
 
@@ -217,6 +218,8 @@ def _settle(door: Door, most_s: float = 15.0) -> None:
 def _is_searched(findings: Findings, seen: Seen, number: int) -> bool:
     if number == 0 or not seen.knee:
         return number == 0
+    if seen.system.name in OURS:  # what is claimed of ours needs an interval
+        return True
     best = max((each.knee[0] for each in findings.seen.values() if each.knee), default=0.0)
     return seen.knee[0] >= CONTENDER * best
 
@@ -239,7 +242,7 @@ def _check(seen: Seen, found: dict[str, Any]) -> None:
 
 def _told(seen: Seen) -> str:
     text = f"{seen.body} {seen.closed[-1]:,.0f}/s ({100 * seen.closed_share[-1]:.0f} %)"
-    if seen.knee:
+    if len(seen.knee) == len(seen.closed):  # searched in this round too
         text += f", knee {seen.knee[-1]:,.0f}/s ({100 * seen.knee_share[-1]:.0f} %)"
     if seen.calm and seen.calm[-1]["p95_s"] is not None:
         text += f", p95 {1e3 * seen.calm[-1]['p95_s']:.0f} ms"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
-from peers.rounds import SLO_S, Findings, Seen
+from peers.rounds import OURS, SLO_S, Findings, Seen
 from peers.workload import TOKENS, WORKERS
 from scalelab.bench import claim
 from scalelab.core.errors import ConfigError
@@ -13,7 +13,6 @@ from scalelab.core.records import Metric, metric
 from scalelab.core.stats import Estimate, estimate_median, judge
 from scalelab.core.units import MIB
 
-OURS = ("ours", "ours-valkey")
 SHARE_OF_CEILING = {"ours": 0.90, "ours-valkey": 0.85}
 CNN_SHARE = 0.60
 MOST_START_S = 5.0
@@ -128,8 +127,8 @@ def _rates(findings: Findings) -> Iterable[dict[str, str]]:
             estimate = estimate_median(shares)
             yield claim(
                 f"{what}: {kind} at {100 * least:.0f} % of the bare ceiling or more",
-                judge(estimate, at_least=least),
-                f"{_percent(estimate)} of the ceiling of the same minute",
+                judge(estimate, at_least=least) if len(shares) > 1 else None,
+                f"{_percent(estimate)} of the ceiling of the same minute{_once(shares)}",
             )
         for other in findings.seen.values():
             mine, theirs = (seen.knee, other.knee) if is_transformer else (seen.closed, other.closed)
@@ -139,8 +138,8 @@ def _rates(findings: Findings) -> Iterable[dict[str, str]]:
             ratio = paired(mine, theirs)
             yield claim(
                 f"{what}: {kind} above that of {other.system.title}",
-                judge(ratio, at_least=1) if ratio else None,
-                f"{ratio} times" if ratio else "a knee of zero",
+                judge(ratio, at_least=1) if ratio and min(len(mine), len(theirs)) > 1 else None,
+                f"{ratio} times{_once(mine, theirs)}" if ratio else "a knee of zero",
             )
 
 
@@ -200,6 +199,11 @@ def calm_ms(seen: Seen, percent: int) -> list[float]:
 
 def _ours(findings: Findings) -> list[Seen]:
     return [seen for seen in findings.seen.values() if seen.system.name in OURS and seen.closed]
+
+
+def _once(*searched: Sequence[float]) -> str:
+    """Say that a number of one round has no interval, and so no verdict."""
+    return "; one round only, no interval" if min(map(len, searched)) < 2 else ""
 
 
 def _percent(estimate: Estimate) -> str:
