@@ -1,5 +1,4 @@
 import asyncio
-import json
 import shutil
 import threading
 import time
@@ -96,58 +95,29 @@ def fake_model(tmp_path, monkeypatch):
     return {"model_path": str(path), "model": "serve_fake_model:make"}
 
 
-class Client:
-    """Calls an ASGI application as a web server would, without sockets."""
-
-    def __init__(self, app):
-        self.app = app
-
-    async def request(
-        self, method, target, body=b"", kind="application/octet-stream", headers=(), chunks=None
-    ):
-        path, _, query = target.partition("?")
-        pieces = list(chunks or [body])
-        sent = [(b"content-type", kind.encode())] if kind else []
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "raw_path": path.encode(),
-            "root_path": "",
-            "scheme": "http",
-            "server": ("test", 80),
-            "client": ("test", 1),
-            "http_version": "1.1",
-            "query_string": query.encode(),
-            "headers": [*sent, *[(name.encode(), value.encode()) for name, value in headers]],
-        }
-        self.received = 0
-        reply = {"body": b""}
-
-        async def receive():
-            self.received += 1
-            return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
-
-        async def send(message):
-            for name in ("status", "headers"):
-                reply[name] = message.get(name, reply.get(name))
-            reply["body"] += message.get("body", b"")
-
-        await self.app(scope, receive, send)
-        headers = {name.decode(): value.decode() for name, value in reply["headers"]}
-        return reply["status"], headers, reply["body"]
-
-    async def json(self, *args, **options):
-        status, headers, body = await self.request(*args, **options)
-        return status, headers, json.loads(body)
-
-
 @pytest.fixture
 def client():
-    return Client
+    from serve_gateway_fakes import AsgiClient
+
+    return AsgiClient
 
 
 @pytest.fixture
 def run():
     """Run a coroutine to its end, with a limit."""
     return lambda coroutine: asyncio.run(asyncio.wait_for(coroutine, 20))
+
+
+@pytest.fixture(params=["asgi", "wire"])
+def serve_both_ways(request, run):
+    """Run a test's coroutine with a client and a broker around a started gateway."""
+    from serve_gateway_fakes import gateway_over
+
+    def go(work, **settings):
+        async def main():
+            async with gateway_over(request.param, **settings) as (client, broker):
+                return await work(client, broker)
+
+        return run(main())
+
+    return go

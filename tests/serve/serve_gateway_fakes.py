@@ -112,9 +112,11 @@ class AsgiClient(JsonClient):
             "query_string": query.encode(),
             "headers": [*sent, *[(name.encode(), value.encode()) for name, value in headers]],
         }
+        self.received = 0
         reply = {"body": b""}
 
         async def receive():
+            self.received += 1
             return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
 
         async def send(message):

@@ -11,24 +11,15 @@ from urllib.parse import unquote
 
 import pytest
 from PIL import Image
-from serve_gateway_fakes import IMAGE, gateway_over, until
+from serve_gateway_fakes import IMAGE, until
 
 from scalelab.serve.pins import IMAGE_BYTES
 from scalelab.serve.protocol import DONE, EXPIRED, FAILED, answer
 
 
-@pytest.fixture(params=["asgi", "wire"])
-def serve(request, run):
-    """Run a test's coroutine with a client and a broker around a started gateway."""
-
-    def go(work, **settings):
-        async def main():
-            async with gateway_over(request.param, **settings) as (client, broker):
-                return await work(client, broker)
-
-        return run(main())
-
-    return go
+@pytest.fixture
+def serve(serve_both_ways):
+    return serve_both_ways
 
 
 def test_a_post_gives_a_task_id_and_where_to_look(serve):

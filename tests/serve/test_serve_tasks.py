@@ -6,23 +6,16 @@ import json
 
 import msgpack
 import pytest
-from serve_gateway_fakes import IMAGE, gateway_over, until
+from serve_gateway_fakes import IMAGE, until
 
 from scalelab.serve.protocol import DONE
 
 MSGPACK = "application/msgpack"
 
 
-@pytest.fixture(params=["asgi", "wire"])
-def serve(request, run):
-    def go(work, **settings):
-        async def main():
-            async with gateway_over(request.param, **settings) as (client, broker):
-                return await work(client, broker)
-
-        return run(main())
-
-    return go
+@pytest.fixture
+def serve(serve_both_ways):
+    return serve_both_ways
 
 
 def test_a_cancelled_task_stays_cancelled_and_who_waits_is_told(serve):
