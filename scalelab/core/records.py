@@ -1,7 +1,8 @@
 """The one format of a measurement, and the file that keeps them.
 
 A store is a JSON-lines file that only ever grows. A record is written by one call and synced to disk; a
-line that a killed process left half-written is moved aside at the next append, and said.
+line that a killed process left half-written is moved aside at the next append, and said. Records of older
+schemas are upgraded when they are read; the file stays as it is.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ import json
 import math
 import statistics
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scalelab.core.errors import DataError
 from scalelab.core.jsonl import TornRecordWarning, append_line, read_lines
 from scalelab.core.machine import fingerprint, git_revision
 
-__all__ = ["Metric", "RecordStore", "RunRecord", "TornRecordWarning", "metric"]
+__all__ = ["Damage", "Metric", "RecordStore", "RunRecord", "TornRecordWarning", "metric"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ class RunRecord:
     when: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     schema: int = SCHEMA_VERSION
+    reference_s: tuple[float, ...] = ()
+    """times of the reference workload just before and after [s]; empty: not taken"""
+    run: Mapping[str, Any] = field(default_factory=dict)
+    """how the runner of a suite came to it (`scalelab.bench`); empty: nobody's suite"""
 
     def __repr__(self) -> str:
         """Show what a person wants to see of it: claims and metrics, a line each, many values as a median."""
@@ -104,19 +109,21 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, line: str) -> RunRecord:
-        """Read one line of JSON.
+        """Read one line of JSON; a record of an older schema is upgraded.
 
         Raises:
             DataError: not JSON, or of a schema that this version does not know.
         """
         try:
             raw = json.loads(line)
-            schema = raw["schema"]
+            while (schema := raw["schema"]) in _UPGRADES:
+                raw = _UPGRADES[schema](raw)
             if schema != SCHEMA_VERSION:
                 raise DataError(
-                    f"a record has schema {schema}, this version reads {SCHEMA_VERSION}",
+                    f"a record has schema {schema}, this version reads {min(_UPGRADES)} to {SCHEMA_VERSION}",
                     hint="update scalelab, or write to another file",
                 )
+            raw["reference_s"] = tuple(map(float, raw["reference_s"]))
             raw["metrics"] = tuple(
                 Metric(m["name"], m["unit"], tuple(map(float, m["values"]))) for m in raw["metrics"]
             )
@@ -127,10 +134,27 @@ class RunRecord:
             raise DataError(f"not a record: {line[:60]!r} ({error})", hint="was the file edited?") from None
 
 
+def _from_1(raw: dict[str, Any]) -> dict[str, Any]:
+    key = dict(raw["notes"]).get("key")
+    return {**raw, "schema": 2, "reference_s": [], "run": {} if key is None else {"key": key}}
+
+
+_UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
+"""from each older schema to the next"""
+
+
 def metric(name: str, unit: str, values: float | Sequence[float]) -> Metric:
     """Build a metric from one value or many."""
     many = values if isinstance(values, Sequence) else [values]
     return Metric(name, unit, tuple(float(value) for value in many))
+
+
+class Damage(NamedTuple):
+    """A line of a store that is no record."""
+
+    line: int
+    """from 1"""
+    why: str
 
 
 class RecordStore:
@@ -147,12 +171,16 @@ class RecordStore:
         """
         append_line(self.path, record.to_json().encode())
 
-    def read(self) -> list[RunRecord]:
+    def read(self, *, damaged: list[Damage] | None = None) -> list[RunRecord]:
         """Return all records, oldest first; an unfinished last line is left out (and said).
 
+        Args:
+            damaged: a list that takes the lines which are no records; the others are returned. Without it
+                such a line is an error: whoever counts on every record must not miss one.
+
         Raises:
-            DataError: a line in the middle is no record (the message has its number), or the file cannot be
-                read.
+            DataError: a line is no record and `damaged` is not given (the message has its number), or the
+                file cannot be read.
         """
         try:
             lines = read_lines(self.path)
@@ -166,8 +194,10 @@ class RecordStore:
                 records.append(RunRecord.from_json(line.decode()))
             except (DataError, UnicodeDecodeError) as error:
                 said = error.message if isinstance(error, DataError) else str(error)
-                raise DataError(
-                    f"{self.path}, line {number}: {said}",
-                    hint="mend or remove that line",
-                ) from None
+                if damaged is None:
+                    raise DataError(
+                        f"{self.path}, line {number}: {said}",
+                        hint="mend or remove that line",
+                    ) from None
+                damaged.append(Damage(number, said))
         return records

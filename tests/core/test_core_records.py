@@ -4,11 +4,14 @@ import json
 import multiprocessing
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from scalelab.core.errors import DataError
-from scalelab.core.records import Metric, RecordStore, RunRecord, TornRecordWarning, metric
+from scalelab.core.records import Damage, Metric, RecordStore, RunRecord, TornRecordWarning, metric
+
+OLD_RECORDS = Path(__file__).with_name("old_records")
 
 
 def record(subject="lab/point", **changes):
@@ -26,6 +29,7 @@ def test_what_is_appended_is_read_back_equal_and_in_order(store):
     written = [
         record("a", notes={"verdict": "PASS", "name": "बेंगलुरु\n₹"}),
         record("b", seed=7, status="failed"),
+        record("c", reference_s=(0.2, 0.21), run={"round": 1, "artifacts": {"m.onnx": "ab"}}),
     ]
     for each in written:
         store.append(each)
@@ -101,7 +105,9 @@ def test_half_a_last_line_is_left_out_of_reading_and_said(store):
         assert [each.subject for each in store.read()] == ["whole"]
 
 
-@pytest.mark.parametrize("line", [b"{}", b"[]", b"not json", b'{"schema":1}', b"\xff\xfe", b""])
+@pytest.mark.parametrize(
+    "line", [b"{}", b"[]", b"not json", b'{"schema":1}', b'{"schema":1,"notes":3}', b"\xff\xfe", b""]
+)
 def test_a_line_in_the_middle_that_is_no_record_is_named_by_its_number(store, line):
     store.append(record())
     with store.path.open("ab") as file:
@@ -111,10 +117,50 @@ def test_a_line_in_the_middle_that_is_no_record_is_named_by_its_number(store, li
         store.read()
 
 
-def test_a_record_of_another_schema_is_refused_with_both_numbers():
+@pytest.mark.parametrize("line", [b"{}", b'{"subject":"torn{"subject"', b'{"schema":99}', b"\xff\xfe", b""])
+def test_damaged_lines_are_named_and_the_records_around_them_are_read(store, line):
+    store.append(record("before"))
+    with store.path.open("ab") as file:
+        file.write(line + b"\n" + line + b"\n")
+    store.append(record("after"))
+    whole = store.path.read_bytes()
+    damaged: list[Damage] = []
+    assert [each.subject for each in store.read(damaged=damaged)] == ["before", "after"]
+    assert [each.line for each in damaged] == [2, 3]
+    assert all(each.why for each in damaged)
+    assert store.path.read_bytes() == whole
+
+
+def test_a_record_of_a_later_schema_is_refused_with_both_numbers():
     line = json.dumps({**json.loads(record().to_json()), "schema": 99})
-    with pytest.raises(DataError, match="schema 99, this version reads 1"):
+    with pytest.raises(DataError, match="schema 99, this version reads 1 to 2"):
         RunRecord.from_json(line)
+
+
+def test_records_of_schema_1_are_read_whole_and_stay_as_they_are_on_the_disk():
+    path = OLD_RECORDS / "schema1.jsonl"
+    raws = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    records = RecordStore(path).read()
+    assert [raw["schema"] for raw in raws] == [1, 1, 1]
+    for raw, read in zip(raws, records, strict=True):
+        now = json.loads(read.to_json())
+        assert (now.pop("schema"), now.pop("reference_s")) == (2, [])
+        assert now.pop("run") == ({"key": raw["notes"]["key"]} if "key" in raw["notes"] else {})
+        assert now == {name: value for name, value in raw.items() if name != "schema"}
+    assert records[0].metric("latency").values == (0.0021, 0.002, 0.0022)
+
+
+def test_an_old_record_that_is_written_again_is_of_the_new_schema(store):
+    old = RecordStore(OLD_RECORDS / "schema1.jsonl").read()
+    for each in old:
+        store.append(each)
+    assert store.read() == old
+
+
+def test_a_reference_time_that_is_no_number_is_refused_and_nothing_is_written(store):
+    with pytest.raises(DataError, match="'lab/point' cannot be written"):
+        store.append(record(reference_s=(float("nan"),)))
+    assert not store.path.exists()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
