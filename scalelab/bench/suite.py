@@ -13,7 +13,7 @@ needs = []                       # points that must have succeeded before
 produces = ["reader.safetensors"]  # files in the artifacts folder
 [point.parameters]
 steps = 600
-[point.tiers.tiny]               # overrides for `--tier tiny`
+[point.tiers.ci]                 # overrides for `--tier ci`
 steps = 60
 [point.matrix]                   # one point for each combination
 batch_size = [1, 8]
@@ -134,7 +134,8 @@ def load_suite(path: Path | str, *, tier: str = "") -> Suite:
         raise ConfigError(f"{path} has no points", hint="add a [[point]] with a name and a notebook")
     tiers = tuple(raw.get("tiers", ()))
     if tier and tier not in tiers:
-        raise ConfigError(f"{path} has no tier {tier!r}", hint=did_you_mean(tier, tiers))
+        has = f"it has {', '.join(tiers)}" if tiers else "it has none"
+        raise ConfigError(f"{path} has no tier {tier!r}, {has}", hint=did_you_mean(tier, tiers))
     points = tuple(point for entry in raw["point"] for point in _expand(entry, path, tier, tiers))
     suite = Suite(raw.get("name", path.stem), raw.get("title", path.stem), path, points, tiers)
     _check_order(suite)

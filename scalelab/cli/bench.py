@@ -17,7 +17,7 @@ def bench() -> None:
 @bench.command()
 @click.argument("suite", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for results.  [default: runs/NAME]")
-@click.option("--tier", default="", help="Size of the runs, as the suite declares: tiny, laptop, ...")
+@click.option("--tier", default="", help="Size of the runs, as the suite declares: ci, laptop, ...")
 @click.option("--fresh", is_flag=True, help="Run again what is already done.")
 @click.option("--gate", is_flag=True, help="Exit 1 if a claim came out FAIL: for CI.")
 def run(suite: Path, out: Path | None, tier: str, fresh: bool, gate: bool) -> None:

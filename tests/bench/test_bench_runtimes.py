@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]  # two compilers and 
 def records(tmp_path_factory, cxx_compiler):
     folder = tmp_path_factory.mktemp("runtimes")
     suite = shipped("benchmarks") / "runtimes.toml"
-    command = [sys.executable, "-m", "scalelab", "bench", "run", str(suite), "--tier", "tiny"]
+    command = [sys.executable, "-m", "scalelab", "bench", "run", str(suite), "--tier", "ci"]
     done = subprocess.run([*command, "--out", str(folder)], capture_output=True, text=True, timeout=1400)
     assert done.returncode == 0, done.stdout + done.stderr
     return RecordStore(folder / "records.jsonl").read()

@@ -202,7 +202,7 @@ def test_both_bodies_of_an_item_are_the_same_item():
 def test_what_is_counted_holds_at_any_size(tmp_path):
     """Rates and times belong to a quiet machine; nothing lost and no wrong answer hold everywhere."""
     suite = str(shipped("benchmarks") / "serving.toml")
-    command = [sys.executable, "-m", "scalelab", "bench", "run", suite, "--tier", "tiny"]
+    command = [sys.executable, "-m", "scalelab", "bench", "run", suite, "--tier", "ci"]
     done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, timeout=550)
     assert done.returncode == 0, done.stdout + done.stderr
     records = RecordStore(tmp_path / "records.jsonl").read()

@@ -32,10 +32,10 @@ def test_a_matrix_becomes_one_point_for_each_combination(write):
 
 
 def test_a_tier_overrides_only_what_it_names(write):
-    text = 'tiers = ["tiny"]\n' + POINT.format(name="p")
-    text += "[point.parameters]\nsteps = 100\nseed = 3\n[point.tiers.tiny]\nsteps = 2\n"
+    text = 'tiers = ["ci"]\n' + POINT.format(name="p")
+    text += "[point.parameters]\nsteps = 100\nseed = 3\n[point.tiers.ci]\nsteps = 2\n"
     path = write(text)
-    assert load_suite(path, tier="tiny").points[0].parameters == {"steps": 2, "seed": 3}
+    assert load_suite(path, tier="ci").points[0].parameters == {"steps": 2, "seed": 3}
     assert load_suite(path).points[0].parameters == {"steps": 100, "seed": 3}
 
 
@@ -46,7 +46,7 @@ def test_a_tier_overrides_only_what_it_names(write):
         ("points = 1", "unknown key 'points'"),
         ("[[point]\n", "is not TOML"),
         ('name = "../x"\n' + POINT.format(name="p"), r"name = '\.\./x'"),
-        ('tiers = "tiny"\n' + POINT.format(name="p"), "tiers = 'tiny'"),
+        ('tiers = "ci"\n' + POINT.format(name="p"), "tiers = 'ci'"),
         (POINT.format(name="p").replace("[[point]]", "[point]"), "point = {"),
         ("point = [1]", r"point = \[1\]"),
         ("[[point]]\nname = 5\n", "name = 5"),
@@ -58,7 +58,7 @@ def test_a_tier_overrides_only_what_it_names(write):
         (POINT.format(name="p") + "produces = [1]\n", r"produces = \[1\]"),
         (POINT.format(name="p") + "parameters = 3\n", "parameters = 3"),
         (POINT.format(name="p") + "matrix = 3\n", "matrix = 3"),
-        ('tiers = ["tiny"]\n' + POINT.format(name="p") + "[point.tiers]\ntiny = 3\n", "tiers = {'tiny': 3}"),
+        ('tiers = ["ci"]\n' + POINT.format(name="p") + "[point.tiers]\nci = 3\n", "tiers = {'ci': 3}"),
         (POINT.format(name="p") + "timeout = 3\n", "unknown key 'timeout'"),
         ('[[point]]\nname = "p"\nnotebook = "b.ipynb"\n', "there is no notebook"),
         ('[[point]]\nname = "p"\n', "lacks its name or its notebook"),
@@ -68,7 +68,7 @@ def test_a_tier_overrides_only_what_it_names(write):
             "needs 'q', which does not stand",
         ),
         (POINT.format(name="p") + "[point.matrix]\nbatch = []\n", "no values for 'batch'"),
-        (POINT.format(name="p") + "[point.tiers.tiny]\nsteps = 2\n", "tier 'tiny' is not declared"),
+        (POINT.format(name="p") + "[point.tiers.ci]\nsteps = 2\n", "tier 'ci' is not declared"),
     ],
 )
 def test_a_wrong_suite_is_refused_with_its_value(write, text, message):
@@ -77,8 +77,8 @@ def test_a_wrong_suite_is_refused_with_its_value(write, text, message):
 
 
 def test_an_unknown_tier_or_point_is_answered_with_the_nearest(write):
-    path = write('tiers = ["laptop"]\n' + POINT.format(name="prototype"))
-    with pytest.raises(ConfigError) as error:
+    path = write('tiers = ["ci", "laptop"]\n' + POINT.format(name="prototype"))
+    with pytest.raises(ConfigError, match="no tier 'latop', it has ci, laptop") as error:
         load_suite(path, tier="latop")
     assert "did you mean 'laptop'?" in str(error.value)
     with pytest.raises(ConfigError) as error:

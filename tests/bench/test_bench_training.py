@@ -15,7 +15,7 @@ from scalelab.core.records import RecordStore
 def test_what_is_counted_holds_at_any_size(tmp_path):
     """What a clock or a peak of memory says belongs to a quiet machine; counts hold everywhere."""
     suite = str(shipped("benchmarks") / "training.toml")
-    command = [sys.executable, "-m", "scalelab", "bench", "run", suite, "--tier", "tiny"]
+    command = [sys.executable, "-m", "scalelab", "bench", "run", suite, "--tier", "ci"]
     done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, timeout=850)
     assert done.returncode == 0, done.stdout + done.stderr
     records = RecordStore(tmp_path / "records.jsonl").read()

@@ -18,9 +18,9 @@ RUNGS = [
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """A folder with the results of `scalelab demo --tier tiny`."""
+    """A folder with the results of `scalelab demo --tier ci`."""
     folder = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, "-m", "scalelab", "demo", "--tier", "tiny", "--out", str(folder)]
+    command = [sys.executable, "-m", "scalelab", "demo", "--tier", "ci", "--out", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=540)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder / "terminal.txt").write_text(done.stdout, encoding="utf-8")
@@ -51,7 +51,7 @@ def test_the_terminal_shows_the_road_and_where_to_look(results):
 
 
 def test_a_second_run_keeps_what_is_done(results):
-    command = [sys.executable, "-m", "scalelab", "demo", "--tier", "tiny", "--out", str(results)]
+    command = [sys.executable, "-m", "scalelab", "demo", "--tier", "ci", "--out", str(results)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("kept from an earlier run") == len(RUNGS)
