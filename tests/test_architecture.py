@@ -67,6 +67,13 @@ HEAVY = {
     "psutil",
     "jupytext",
     "IPython",
+    "ipywidgets",
+    "pyarrow",
+    "polars",
+    "duckdb",
+    "dask",
+    "distributed",
+    "mlperf_loadgen",
 }
 CORE_PACKAGES = {"numpy": "anywhere", "psutil": "inside functions"}
 LINES = 400

@@ -7,14 +7,14 @@ whatever is heavy is imported inside the command function.
 from __future__ import annotations
 
 import errno
-import importlib
 import warnings
 from typing import Any
 
 import click
 
 from scalelab import __version__
-from scalelab.core.errors import ScalelabError, did_you_mean
+from scalelab.cli.lazy_group import LazyGroup
+from scalelab.core.errors import ScalelabError
 
 COMMANDS = (
     "doctor", "demo", "lab", "data", "train", "serve", "load", "bench", "cost", "author", "grade",
@@ -28,28 +28,8 @@ _OF_THE_MACHINE = {errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 """what the file system refuses although the program is right"""
 
 
-class Road(click.Group):
-    """Loads commands by name and turns our errors into two lines and an exit code."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order of the road."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import the module of a command."""
-        if name not in COMMANDS:
-            return None
-        command: click.Command = getattr(importlib.import_module(f"scalelab.cli.{name}"), name)
-        return command
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Say which command was probably meant."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            if args and args[0] not in COMMANDS:
-                raise click.UsageError(f"{error.message} {did_you_mean(args[0], COMMANDS)}", ctx) from None
-            raise
+class Road(LazyGroup):
+    """Turns our errors into two lines and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; our own errors end it with a message, a hint and their exit code.
@@ -95,7 +75,12 @@ def _show_warning(
         click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True, nl=False)
 
 
-@click.group(cls=Road, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Road,
+    prefix="scalelab.cli.",
+    names=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="scalelab")
 def main() -> None:
     """Take one model from notebook prototype to load-tested service, and measure what every step buys."""

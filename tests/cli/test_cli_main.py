@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import click
 import pytest
@@ -112,3 +113,22 @@ def test_no_summary_of_a_command_is_cut_at_80_columns(words):
     listed = shown.partition("Commands:")[2].splitlines()
     assert listed
     assert [line for line in listed if line.endswith("...")] == []
+
+
+def test_every_file_of_a_bench_command_is_named_by_the_group():
+    files = Path(scalelab.cli.__file__).parent.glob("bench_*.py")
+    names = {path.stem.removeprefix("bench_") for path in files}
+    assert names
+    assert names == set(scalelab.cli.main.get_command(None, "bench").names)
+
+
+def test_a_mistyped_command_of_bench_is_an_error_with_a_guess():
+    result = CliRunner().invoke(scalelab.cli.main, ["bench", "reprot"])
+    assert (result.exit_code, "did you mean 'report'?" in result.output) == (2, True)
+
+
+def test_the_help_of_the_road_imports_no_command_of_bench():
+    code = "import sys; from scalelab.cli import main; main(['--help'], standalone_mode=False); "
+    code += "print([name for name in sys.modules if name.startswith('scalelab.cli.bench')])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == "['scalelab.cli.bench']"
