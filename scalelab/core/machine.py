@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import shutil
@@ -9,13 +11,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from scalelab.core.errors import ConfigError, ResourceError
-from scalelab.core.units import format_bytes
+from scalelab.core.units import GIB, format_bytes
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 """instruction sets that decide how fast int8 and fp32 matrix products are"""
@@ -48,6 +51,17 @@ def fingerprint() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := installed_version(name))},
     }
+
+
+def machine_key(facts: Mapping[str, Any]) -> str:
+    """Return 16 hex digits that two `fingerprint`s share if they are of one machine, as far as can be told.
+
+    Processor, cores, instruction sets and memory (in whole GiB: a container's limit moves a little) decide;
+    load, Python and the versions of packages do not.
+    """
+    told = [facts.get(name) for name in ("system", "machine", "cpu", "cores")]
+    told += [sorted(facts.get("flags", ())), round(facts.get("ram_bytes", 0) / GIB)]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def usable_cores() -> int:

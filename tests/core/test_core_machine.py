@@ -141,3 +141,28 @@ def test_the_work_of_a_child_is_ours():
     subprocess.run([sys.executable, "-c", "sum(range(10**7))"], check=True)
     assert machine._own_cpu_s() > before
     assert 0 <= neighbours.share() <= 1
+
+
+def test_the_key_of_a_machine_is_the_same_whatever_its_load_and_packages():
+    facts = machine.fingerprint()
+    later = {
+        **facts,
+        "load_1min": 7.0,
+        "python": "3.13.1",
+        "versions": {},
+        "ram_bytes": facts["ram_bytes"] + 1,
+    }
+    assert machine.machine_key(later) == machine.machine_key(json.loads(json.dumps(facts)))
+
+
+@pytest.mark.parametrize(
+    "change", [{"cpu": "another"}, {"cores": 99}, {"flags": []}, {"ram_bytes": 2**42}, {"system": "Other"}]
+)
+def test_the_key_of_another_machine_is_another(change):
+    facts = {"system": "Linux", "machine": "x86_64", "cpu": "Xeon", "cores": 2, "flags": ["avx2"]}
+    facts |= {"ram_bytes": 2**33}
+    assert machine.machine_key(facts) != machine.machine_key({**facts, **change})
+
+
+def test_a_record_of_no_machine_has_a_key_too():
+    assert len(machine.machine_key({})) == 16
