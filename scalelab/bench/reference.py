@@ -1,4 +1,4 @@
-"""The reference workload: fixed work on one thread, timed beside every point, by which machines are compared."""
+"""The reference workload: fixed work on one thread, timed beside every point, to compare machines by."""
 
 from __future__ import annotations
 

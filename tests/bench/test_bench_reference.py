@@ -10,6 +10,7 @@ from scalelab.bench import reference
 ALONE = """
 import time
 from scalelab.bench.reference import measure_reference
+measure_reference()  # the threads of a BLAS that was just loaded spin for a moment
 wall, cpu = time.perf_counter(), time.process_time()
 measure_reference()
 print((time.process_time() - cpu) / (time.perf_counter() - wall))
