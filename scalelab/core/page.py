@@ -5,9 +5,11 @@ Texts given here are plain and are escaped here; what is said to be HTML is take
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -92,6 +94,29 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, kind: st
     )
     table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     return f'<div class="scroll"><table class="{kind}">{table}</table></div>'
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table as CSV; a cell that a spreadsheet would take for a formula gets a quote before it.
+
+    What begins a formula is OWASP's list ("CSV Injection"); numbers stay numbers.
+    """
+    into = io.StringIO()
+    csv.writer(into, lineterminator="\n").writerows(
+        [("'" + cell if _is_formula(cell) else cell).replace("\r", " ") for cell in row]
+        for row in (header, *rows)
+    )
+    return into.getvalue()
+
+
+def _is_formula(cell: str) -> bool:
+    if not cell.strip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")):
+        return False
+    try:
+        float(cell)
+    except ValueError:
+        return True
+    return False
 
 
 def write_whole(path: Path, text: str) -> Path:
