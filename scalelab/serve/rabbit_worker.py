@@ -59,6 +59,14 @@ class RabbitWorkerSide:
         """Store, announce and acknowledge answers; return how many were the first for their task."""
         return self._run(self._finish(answers)) if answers else 0
 
+    def post(self, answers: Sequence[Answer], max_tasks: int, run_s: float) -> None:
+        """Do what `finish` does."""
+        self.finish(answers)
+
+    def settle(self) -> int:
+        """Return 0: nothing is ever left to store."""
+        return 0
+
     def give_back(self, deliveries: Sequence[Delivery], *, after_s: float) -> None:
         """Let tasks be taken again, by anyone, `after_s` from now; bury those with too many attempts.
 

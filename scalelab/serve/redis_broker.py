@@ -149,6 +149,14 @@ class RedisWorkerSide:
             args += [task.task_id, done.delivery.receipt, task.reply_to, done.body, done.dead_letter]
         return int(self._call(FINISH, *args))
 
+    def post(self, answers: Sequence[Answer], max_tasks: int, run_s: float) -> None:
+        """Do what `finish` does."""
+        self.finish(answers)
+
+    def settle(self) -> int:
+        """Return 0: nothing is ever left to store."""
+        return 0
+
     def give_back(self, deliveries: Sequence[Delivery], *, after_s: float) -> None:
         """Let tasks be taken again, by anyone, `after_s` from now; bury those with too many attempts."""
         limit = self._limits.max_attempts

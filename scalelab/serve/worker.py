@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from scalelab.core.processes import yield_cpu
 from scalelab.serve.batching import BatchPolicy, fixed_cost_s, predict_apart, wait_more_s
 from scalelab.serve.broker import Answer, BrokerAway, BrokerLimits, Delivery, WorkerSide, open_worker_side
 from scalelab.serve.child import run_child
@@ -60,7 +61,7 @@ class Worker:
         self.metrics = metrics or WorkerMetrics()
         self._runs: deque[tuple[int, float]] = deque(maxlen=64)  # (tasks, seconds)
         self._run_began_s: float | None = None
-        self._last_batch = 0
+        self._last_batch, self._last_run_s = 0, 0.0
         self._last_take_over_s = float("-inf")
         self._is_draining = False  # no Event: its lock may be held when the signal handler asks for it
 
@@ -81,6 +82,7 @@ class Worker:
             except BrokerAway as error:
                 log.warning("the broker is away: %s", error)
                 time.sleep(_RETRY_S)
+        self._until_back(self._broker.settle)
 
     def step(self, wait_s: float) -> int:
         """Take one batch and answer it; return how many tasks it had."""
@@ -129,7 +131,7 @@ class Worker:
             else:
                 answers.append(self._final(delivery, result, len(live)))
         if answers:
-            self._until_back(lambda: self._broker.finish(answers))
+            self._until_back(lambda: self._broker.post(answers, self._policy.max_batch, self._last_run_s))
             self.metrics.stored(answers)
         for delivery in again:
             after_s = backoff_s(delivery.attempt, self._chance())
@@ -142,9 +144,9 @@ class Worker:
         try:
             results = predict_apart(self._predict, [delivery.task.payload for delivery in live])
         finally:
-            self._run_began_s = None
+            self._last_run_s, self._run_began_s = self._clock() - began_s, None
         if not any(isinstance(result, Exception) for result in results):  # else it was several runs
-            self._runs.append((len(live), self._clock() - began_s))
+            self._runs.append((len(live), self._last_run_s))
         return results
 
     def _predict(self, payloads: Sequence[bytes]) -> Sequence[Any]:
@@ -232,6 +234,7 @@ def main() -> None:
     for task in (watch, partial(_beat_for_ever, broker, settings.limits.worker_ttl_s / 4)):
         threading.Thread(target=task, daemon=True).start()
     log.info("%s serves %s, version %s", name, settings.model_path, model.version)
+    yield_cpu()
     worker.run()
     with suppress(BrokerAway):  # then it learns from our silence
         broker.leave()

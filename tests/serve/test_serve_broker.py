@@ -72,6 +72,19 @@ def test_an_answer_is_stored_announced_and_leaves_the_queue(queue):
     assert queue.health().depth == 0
 
 
+def test_what_is_posted_is_stored_once_it_is_settled(queue):
+    queue.put(task(), task(), task())
+    worker = queue.worker("w1")
+    first = wait_until(lambda: worker.take(1, 0), "a task")
+    worker.post([done(one) for one in first], 1, 0.001)
+    second = wait_until(lambda: worker.take(1, 0.5), "the next")
+    worker.post([done(one) for one in second], 1, 0.001)
+    worker.settle()
+    for one in (*first, *second):
+        wait_until(lambda one=one: queue.look_up(one.task.task_id) == [done(one).body], "its answer")
+    wait_until(lambda: queue.health().depth == 1, "one left")
+
+
 def test_health_tells_what_is_in_flight_and_how_old_the_oldest_is(queue):
     assert (queue.health().in_flight, queue.health().oldest_s) == (0, 0)
     queue.put(task(), task(), task())

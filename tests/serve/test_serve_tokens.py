@@ -16,6 +16,8 @@ RAW = np.array(IDS, "<i8").tobytes()
     [
         ("application/octet-stream", RAW),
         ("application/json", json.dumps({"tokens": IDS}).encode()),
+        ("application/json; charset=utf-8", b' {"tok\\u0065ns": %b}\n' % json.dumps(IDS).encode()),
+        ("application/json", json.dumps({"tokens": IDS}).encode("utf-16")),
         ("application/json", json.dumps({"tokens": [0.0, 1e0, *IDS[2:]]}).encode()),
         ("application/msgpack", msgpack.packb({"tokens": IDS})),
         ("application/msgpack", msgpack.packb({"tokens": RAW})),

@@ -35,7 +35,10 @@ class ListBroker:
     def give_back(self, deliveries, *, after_s):
         self.given_back += [(one.task.task_id, after_s) for one in deliveries]
 
-    def finish(self, answers):
+    def settle(self):
+        self.calls.append("settle")
+
+    def post(self, answers, max_tasks, run_s):
         if self.away:
             self.away -= 1
             raise BrokerAway("away")
@@ -43,7 +46,6 @@ class ListBroker:
         self.answers.update(
             {one.delivery.task.task_id: (json.loads(one.body), one.dead_letter) for one in answers}
         )
-        return len(answers)
 
 
 def delivery(name, image=GOOD, attempt=1, is_expired=False):
@@ -68,6 +70,16 @@ def test_what_is_queued_runs_in_one_batch():
         body, _ = broker.answers[f"t{n}"]
         assert body["result"] == serve_fake_model.expected(bytes([n]) * IMAGE_BYTES)
         assert (body["status"], body["batch"], body["attempts"]) == ("done", 5, 1)
+
+
+def test_a_worker_ends_when_what_it_posted_is_stored():
+    broker = ListBroker(delivery("t"))
+    serving = worker(broker)
+    broker.settle = lambda: broker.calls.append("settled")
+    take = broker.take
+    broker.take = lambda *asked: (serving.drain(), take(*asked))[1]
+    serving.run()
+    assert broker.calls == [1, "settled"]
 
 
 def test_a_batch_is_no_larger_than_its_policy():

@@ -1,12 +1,13 @@
 """What crosses the wire between the gateway's process and a worker: frames of length, kind and body.
 
 A worker asks and the gateway replies, one frame for one; only `BEAT` has no reply. A batch of tasks is one
-frame, its answers are one, and the reply to these may hold the next batch.
+frame, its answers are one, and the reply to these may hold the next batches.
 
     HELLO      JSON: who comes, for which queue, with which token, holding which tasks     -> TASKS, REFUSED
     TAKE       at most how many, and how long to wait for the first [ms]                   -> TASKS
     TAKE_OVER  one task of a dead worker                                                   -> TASKS
-    ANSWERS    how many may come at once, then the answers (`records.pack_answer`)         -> TASKS, AWAY
+    ANSWERS    how many make a batch, whether it can begin one, how long the last took
+               [ms], then the answers (`records.pack_answer`)                              -> TASKS, AWAY
     GIVE_BACK  after how long [ms], then 16 bytes per task                                 -> TASKS
     BEAT       this worker lives
     BYE        16 bytes per task that was not begun                                        -> TASKS
@@ -23,14 +24,14 @@ from scalelab.serve.broker import DeadLetter, Delivery
 from scalelab.serve.local.table import Entry
 from scalelab.serve.protocol import Task
 
-VERSION = 1
+VERSION = 2
 HELLO, TAKE, TAKE_OVER, ANSWERS, GIVE_BACK, BEAT, BYE, LETTERS, RETRY, DROP = range(10)
 TASKS, REFUSED, AWAY, LIST, COUNT = range(100, 105)
 
 FRAME = struct.Struct(">IB")
 """length of the body, kind"""
 TAKE_BODY = struct.Struct(">HI")
-WANT = struct.Struct(">H")
+WANT = struct.Struct(">HBI")
 NUMBER = struct.Struct(">I")
 _TASK = struct.Struct(">BBII")
 """attempt, is it expired, how long it waited [ms], length of the packed task"""
@@ -38,7 +39,7 @@ _LETTER = struct.Struct(">16sdHI")
 MAX_HELLO_BYTES = 128 * 1024
 MAX_NAME_BYTES = 200
 MAX_FRAME_BYTES = 64 * 1024 * 1024
-_MAX_MS = 2**32 - 1
+MAX_MS = 2**32 - 1
 
 
 def frame(kind: int, *parts: bytes) -> bytes:
@@ -55,7 +56,7 @@ def pack_tasks(first: int, entries: Iterable[Entry], now_s: float) -> bytes:
         head = _TASK.pack(
             entry.attempts,
             waited_s > entry.deadline_s,
-            min(_MAX_MS, max(0, int(waited_s * 1000))),
+            min(MAX_MS, max(0, int(waited_s * 1000))),
             len(entry.packed),
         )
         parts += (head, entry.packed)

@@ -1,7 +1,8 @@
 """A worker's side of the local broker.
 
-It connects when it must and again when the gateway comes back; what it holds then stays its own. Answers that
-could not be handed in are the caller's to repeat: only the first one counts.
+It connects when it must and again when the gateway comes back; what it holds then stays its own. While the
+model runs, the answers of the batch before are on their way, and the batch after it is here already: nobody
+waits for a round trip under load.
 """
 
 from __future__ import annotations
@@ -27,17 +28,20 @@ class LocalWorkerSide:
         self._held: set[str] = set()
         self._ahead: list[Delivery] = []
         """given together with a reply to answers, and not taken yet"""
-        self._want = 0
-        self._is_awaiting = False
-        """a reply: whoever waits for it sees the end of the connection, and nobody else may read"""
+        self._posted = b""
+        """a frame of answers whose reply was not read yet: sent again if it never comes"""
+        self._answered: list[str] = []
+        self._asked: Link | None = None
+        """owes a reply: whoever reads it sees the end of the connection, and nobody else may read"""
 
     def take(self, max_tasks: int, wait_s: float) -> list[Delivery]:
         """Return what is queued, up to `max_tasks`; wait up to `wait_s` for the first."""
         if not self._ahead:
+            self.settle()
+        if not self._ahead:
             body = frames.TAKE_BODY.pack(max_tasks, round(wait_s * 1000))
             self._ahead = self._ask(frames.frame(frames.TAKE, body), wait_s + REPLY_S)[1]
         taken, self._ahead = self._ahead[:max_tasks], self._ahead[max_tasks:]
-        self._want = max_tasks if len(taken) == max_tasks > 1 else 0  # load: the next batch may come at once
         return taken
 
     def take_over(self) -> list[Delivery]:
@@ -46,15 +50,30 @@ class LocalWorkerSide:
 
     def finish(self, answers: Sequence[Answer]) -> int:
         """Store, announce and acknowledge answers; return how many were the first for their task."""
-        if not answers:
+        first = 0
+        for part in _parts(answers):
+            self._hand_in(part, 0, 0.0)
+            first += self.settle()
+        return first
+
+    def post(self, answers: Sequence[Answer], max_tasks: int, run_s: float) -> None:
+        """Hand in answers and ask for the next tasks; the reply is read when something is asked again."""
+        *before, last = _parts(answers)
+        for part in before:
+            self._hand_in(part, 0, 0.0)
+        self._hand_in(last, max_tasks, run_s)
+
+    def settle(self) -> int:
+        """Wait until what was posted is stored; return how many answers were the first for their task."""
+        if not self._posted:
             return 0
-        want = 0 if self._ahead else self._want
-        if len(answers) > 1 and sum(len(done.body) for done in answers) > frames.MAX_FRAME_BYTES // 2:
-            return sum(self.finish([done]) for done in answers)
-        packed = [pack_answer(done.delivery.receipt, _fit(done), done.dead_letter) for done in answers]
-        first, ahead = self._ask(frames.frame(frames.ANSWERS, frames.WANT.pack(want), *packed))
+        with self._lock:
+            if self._asked is None:  # the connection broke, or the disk was full
+                self._send(self._posted)
+        first, ahead = self._reply(REPLY_S)
+        self._posted = b""
         self._ahead += ahead
-        self._held.difference_update([done.delivery.receipt for done in answers])
+        self._held.difference_update(self._answered)
         return first
 
     def give_back(self, deliveries: Sequence[Delivery], *, after_s: float) -> None:
@@ -68,7 +87,7 @@ class LocalWorkerSide:
     def beat(self) -> None:
         """Say that this worker lives; connect again if the gateway has come back."""
         with self._lock:
-            if self._link is not None and not self._is_awaiting and not self._link.is_open():
+            if self._link is not None and self._asked is None and not self._link.is_open():
                 self._away(self._link, ConnectionError())
             link = self._connected()
             try:
@@ -79,6 +98,7 @@ class LocalWorkerSide:
     def leave(self) -> None:
         """Say that this worker ends in order; what it was given and has not begun goes to others."""
         if self._link is not None:
+            self.settle()
             ids = [delivery.receipt for delivery in self._ahead]
             self._ask(frames.frame(frames.BYE, frames.pack_ids(ids)))
             self.cut()
@@ -90,21 +110,43 @@ class LocalWorkerSide:
                 self._link.close()
                 self._link = None
 
-    def _ask(self, data: bytes, timeout_s: float = REPLY_S) -> tuple[int, list[Delivery]]:
+    def _hand_in(self, answers: Sequence[Answer], max_tasks: int, run_s: float) -> None:
+        packed = [pack_answer(done.delivery.receipt, _fit(done), done.dead_letter) for done in answers]
+        want = frames.WANT.pack(max_tasks, not self._ahead, min(frames.MAX_MS, round(run_s * 1000)))
+        data = frames.frame(frames.ANSWERS, want, *packed)
+        if data != self._posted:  # else it is said again, after an error
+            self.settle()
+            self._posted, self._answered = data, [done.delivery.receipt for done in answers]
         with self._lock:
-            link = self._connected()
-            try:
-                link.send(data)
-            except OSError as error:
-                raise self._away(link, error) from None
-            self._is_awaiting = True
-        try:  # without the lock: heartbeats go on while this waits
+            if self._asked is None:
+                self._send(data)
+
+    def _ask(self, data: bytes, timeout_s: float = REPLY_S) -> tuple[int, list[Delivery]]:
+        self.settle()
+        with self._lock:
+            self._send(data)
+        return self._reply(timeout_s)
+
+    def _send(self, data: bytes) -> None:
+        link = self._connected()
+        try:
+            link.send(data)
+        except OSError as error:
+            raise self._away(link, error) from None
+        self._asked = link
+
+    def _reply(self, timeout_s: float) -> tuple[int, list[Delivery]]:
+        """Read a reply without the lock: heartbeats go on while this waits."""
+        link = self._asked
+        try:
+            if link is None:  # a heartbeat found it broken
+                raise ConnectionError("the connection broke")
             first, deliveries = frames.unpack_tasks(link.receive(timeout_s))
         except OSError as error:
             with self._lock:
                 raise self._away(link, error) from None
         finally:
-            self._is_awaiting = False
+            self._asked = None
         self._held.update([delivery.receipt for delivery in deliveries])
         return first, deliveries
 
@@ -120,11 +162,20 @@ class LocalWorkerSide:
                 ) from None
         return self._link
 
-    def _away(self, link: Link, error: OSError) -> BrokerAway:
-        link.close()
+    def _away(self, link: Link | None, error: OSError) -> BrokerAway:
+        if link is not None:
+            link.close()
         if self._link is link:
             self._link = None
+        self._asked = None
         return BrokerAway(f"the gateway is gone: {error}", hint="it is tried again")
+
+
+def _parts(answers: Sequence[Answer]) -> list[Sequence[Answer]]:
+    """Return answers by frame: one, or one each if they are large."""
+    if len(answers) > 1 and sum(len(done.body) for done in answers) > frames.MAX_FRAME_BYTES // 2:
+        return [[done] for done in answers]
+    return [answers] if answers else []
 
 
 def _fit(done: Answer) -> bytes:
