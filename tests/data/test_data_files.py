@@ -7,7 +7,7 @@ from scalelab.core.errors import DataError
 from scalelab.core.paths import shipped
 from scalelab.data import load_digits, load_pins, read_manifest, read_verified, verify_all
 
-NAMES = ("digits.npz", "pins.csv.xz", "reader.safetensors")
+NAMES = ("digits.npz", "pins.csv.xz", "flights.csv.xz", "airlines.csv.xz", "reader.safetensors")
 LOADERS = [("digits.npz", load_digits), ("pins.csv.xz", load_pins)]
 
 
@@ -57,8 +57,9 @@ def test_in_an_installed_package_the_hint_is_to_install_again(tmp_path, monkeypa
 @pytest.mark.parametrize("name", NAMES)
 def test_a_cut_file_is_refused_with_both_sizes(copied, name):
     whole = (copied / name).read_bytes()
-    (copied / name).write_bytes(whole[:1000])
-    with pytest.raises(DataError, match=f"has 1,000 bytes, expected {len(whole):,}"):
+    half = whole[: len(whole) // 2]
+    (copied / name).write_bytes(half)
+    with pytest.raises(DataError, match=f"has {len(half):,} bytes, expected {len(whole):,}"):
         read_verified(name)
 
 
