@@ -19,6 +19,7 @@ from scalelab.core.processes import start, stop_tree
 
 BATCHES = (1, 4, 8, 16)
 ITEMS = 64
+COST = 0.05
 
 
 class Ceiling:
@@ -27,6 +28,9 @@ class Ceiling:
     def __init__(self, given: Given, environment: dict[str, str], *, processes: int = WORKERS):
         self._given, self._environment, self._count = given, environment, processes
         self.batch = 0
+        """at which it is fastest"""
+        self.largest = 0
+        """the largest batch that costs it at most `COST`"""
         self.cpu_us: list[float] = []
         """of one item, at the best batch size, reading by reading"""
 
@@ -43,13 +47,14 @@ class Ceiling:
                 stop_tree(process.pid, grace_s=0)
 
     def find_batch(self, seconds: float = 0.4, turns: int = 3) -> float:
-        """Choose the batch size that gives the most, by turns of all sizes; return that rate."""
+        """Choose `batch` and `largest` by turns of all sizes; return the highest rate."""
         rates: dict[int, list[float]] = {batch: [] for batch in BATCHES}
         for _ in range(turns):
             for batch, found in rates.items():
                 found.append(self.measure(seconds, batch))
         middle = {batch: statistics.median(found) for batch, found in rates.items()}
         self.batch = max(middle, key=lambda batch: middle[batch])
+        self.largest = max(batch for batch in BATCHES if middle[batch] >= (1 - COST) * middle[self.batch])
         return middle[self.batch]
 
     def measure(self, seconds: float, batch: int = 0) -> float:

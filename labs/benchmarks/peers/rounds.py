@@ -88,7 +88,7 @@ class Findings:
     batch: int = 0
     """at which the bare runtime is fastest"""
     max_batch: int = 0
-    """of every system: where the bare runtime is fastest, a larger batch would only cost"""
+    """of every system: what a request costs besides is shared by more of them, until the model pays for it"""
     calm_rate_per_s: float = 0.0
     absent: dict[str, str] = field(default_factory=dict)
     """system -> why there is no number of it"""
@@ -114,7 +114,7 @@ def compare(
     given = Given(workload, str(model_path), 0, True)
     with Ceiling(given, {**given.environment(), **with_peers(), "OMP_NUM_THREADS": "1"}) as ceiling:
         findings.ceilings.append(ceiling.find_batch())
-        findings.max_batch = max(ceiling.batch, LEAST_BATCH)
+        findings.max_batch = max(ceiling.largest, LEAST_BATCH)
         findings.batch, findings.ceiling_cpu_us = ceiling.batch, ceiling.cpu_us
         say(f"{workload.title}: ceiling {findings.ceilings[0]:,.0f}/s at batch {ceiling.batch}")
         for number in range(effort.rounds):
