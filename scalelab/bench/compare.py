@@ -84,18 +84,18 @@ class Comparison:
 
         return table_of(self.rows)
 
-    def markdown(self, title: str) -> str:
-        """Return the comparison in GitHub's Markdown: the headline, the table, and what must be known."""
+    def markdown(self, title: str, said: str = "") -> str:
+        """Return the comparison in GitHub's Markdown: what a gate said, the headline rows, all rows."""
         from scalelab.bench.compare_text import markdown_of
 
-        return markdown_of(self, title)
+        return markdown_of(self, title, said)
 
     def _check(self, metrics: Sequence[str]) -> None:
         known = {row.metric: row for row in self.rows}
         for name in metrics:
-            if name not in known:
+            if self.rows and name not in known:
                 raise ConfigError(f"no point has a metric {name!r} to judge", hint=did_you_mean(name, known))
-            if not known[name].better:
+            if name in known and not known[name].better:
                 raise ConfigError(
                     f"nobody has said which side of {name!r} is better, so it cannot be judged",
                     hint="name a time, a rate, an accuracy or a count of errors",
@@ -115,7 +115,7 @@ def compare_results(
         metrics: the only names to compare; empty: all.
 
     Raises:
-        ConfigError: A and B have no point in common.
+        ConfigError: A and B have no point in common, or none of A's has one of `metrics`.
     """
     sides = rounds_of(a.records), rounds_of(b.records)
     common = [subject for subject in sides[0] if subject in sides[1]]
@@ -132,6 +132,7 @@ def compare_results(
     rows = [
         row for subject in alike for row in _rows(subject, pairs[subject], bool(apart), metrics, margin, seed)
     ]
+    _check_known(metrics, [record for subject in common for record in sides[0][subject]])
     newest = newest_of(b.records)
     broken = [subject for subject in sides[0] if subject in newest and newest[subject].status != "done"]
     notes += [*apart, *notes_of(pairs, [newest[subject] for subject in broken])]
@@ -209,6 +210,13 @@ def _leads(pairs: Sequence[Pair]) -> bool:
         is_same_call = left.run.get("id") == right.run.get("id")
         votes += is_same_call * (1 if is_first == (left.run.get("round", 0) % 2 == 0) else -1)
     return votes >= 0
+
+
+def _check_known(metrics: Sequence[str], records: Iterable[RunRecord]) -> None:
+    known = {metric.name for record in records for metric in record.metrics} if metrics else set()
+    for name in metrics:
+        if name not in known:
+            raise ConfigError(f"no point has a metric {name!r}", hint=did_you_mean(name, known))
 
 
 def _is_gated(row: Row, metrics: Sequence[str]) -> bool:

@@ -30,10 +30,11 @@ def counted(rows: Sequence[Row]) -> str:
     return ", ".join(f"{found[change]} {change.value}" for change in order if found[change]) or "nothing"
 
 
-def markdown_of(comparison: Comparison, title: str) -> str:
-    """Return title, counts, notes, the headline rows, and all rows folded away."""
+def markdown_of(comparison: Comparison, title: str, said: str = "") -> str:
+    """Return title, what a gate said, counts, notes, the headline rows, and all rows folded away."""
     headline = [row for row in comparison.rows if row.quantity.is_headline]
-    lines = [f"## {title}", "", f"B against A: {counted(headline)} of {len(headline)} headline metrics."]
+    lines = [f"## {title}", "", *([f"**{_line(said)}**", ""] if said else [])]
+    lines += [f"B against A: {counted(headline)} of {len(headline)} headline metrics."]
     lines += ["", *(f"- {_line(note)}" for note in comparison.notes)] if comparison.notes else []
     for word, names in (("A", comparison.only_a), ("B", comparison.only_b)):
         lines += [f"- only {word} has {_line(', '.join(names))}"] if names else []

@@ -13,6 +13,7 @@ from scalelab.cli.load_options import (
     make_target,
     processes_option,
     progress,
+    read_share,
     save,
     show,
     target_options,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--window", "window_s", default=3.0, show_default=True, help="Measured time of each [s].")
 @click.option("--timeout", "timeout_s", default=10.0, show_default=True, help="Limit on one request [s].")
 @processes_option
-@click.option("--fail-over", metavar="PER CENT", callback=lambda _c, _o, text: _share(text),
+@click.option("--fail-over", metavar="PER CENT", callback=lambda _c, _o, text: read_share(text),
               help="Exit with 5 if B is slower than A by more than this, such as 10%.")  # fmt: skip
 @click.option("--by", default="p95", show_default=True, type=click.Choice(["p50", "p95", "p99"]),
               help="The latency that --fail-over judges.")  # fmt: skip
@@ -136,17 +137,3 @@ def _record(
 
 def _is_address(text: str) -> bool:
     return text.startswith(("http://", "https://"))
-
-
-def _share(text: str | None) -> float | None:
-    """Read ``10%`` or ``0.1``."""
-    if text is None:
-        return None
-    number, per_cent = text.strip().removesuffix("%").strip(), text.strip().endswith("%")
-    try:
-        share = float(number) / (100 if per_cent else 1)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 100:
-        raise ConfigError(f"--fail-over {text!r} is no share", hint="write 10% or 0.1")
-    return share

@@ -110,6 +110,20 @@ def _split_header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+def read_share(text: str | None) -> float | None:
+    """Read the share of --fail-over: ``10%`` or ``0.1``."""
+    if text is None:
+        return None
+    number, per_cent = text.strip().removesuffix("%").strip(), text.strip().endswith("%")
+    try:
+        share = float(number) / (100 if per_cent else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 100:
+        raise ConfigError(f"--fail-over {text!r} is no share", hint="write 10% or 0.1")
+    return share
+
+
 @contextmanager
 def progress(what: str, seconds: float) -> Iterator[Callable[[float], None]]:
     """Show a bar on stderr for what takes over two seconds; yields the function that moves it."""
