@@ -64,17 +64,17 @@ def test_a_lab_over_its_memory_budget_is_found(lab, change):
 
 
 @pytest.mark.slow
-def test_a_notebook_that_raises_and_fills_the_disk_has_two_problems(lab, change):
+def test_notebooks_that_raise_and_fill_the_disk_are_problems(lab, change):
     change("lab.toml", "disk_mib = 50 ", "disk_mib = 1 ")
     change(
         "source.py",
         "from scalelab.cost",
         "open('big', 'wb').write(bytes(3 << 20))\n1 / 0\nfrom scalelab.cost",
     )
-    raised, wrote = problems(lab, notebooks=True)
-    assert (
-        raised == "solutions/42_tiny_rate/solution.ipynb: cell 16 raises ZeroDivisionError: division by zero"
-    )
+    untouched, raised, wrote = problems(lab, notebooks=True)
+    zero = "ZeroDivisionError: division by zero"
+    assert untouched == f"labs/42_tiny_rate/lab.ipynb: cell 14, untouched, raises {zero}"
+    assert raised == f"solutions/42_tiny_rate/solution.ipynb: cell 16 raises {zero}"
     assert wrote == "solutions/42_tiny_rate/solution.ipynb wrote 3 MiB, lab.toml allows 1"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from scalelab.core.errors import ConfigError
@@ -63,19 +65,8 @@ def test_where_answers_must_be_right_a_stub_is_an_error(monkeypatch):
         stub()
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(240)
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of jupyter_client
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
-def test_an_untouched_lab_runs_to_its_last_cell(lab, tmp_path, monkeypatch):
-    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
-    monkeypatch.setenv("SCALELAB_HOME", str(tmp_path))
-    monkeypatch.setenv("SCALELAB_STRICT", "")
-    document = nbformat.read(lab / "lab.ipynb", as_version=4)
-    nbclient.NotebookClient(
-        document, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
-    ).execute()
-    last = document["cells"][-1]
-    assert "lab.progress()" in last["source"]
-    assert last["outputs"], "the last cell shows nothing"
+def test_the_last_cell_shows_the_progress(lab):
+    """That an untouched notebook reaches it without an error is part of what test_labs_verify runs."""
+    document = json.loads((lab / "lab.ipynb").read_text(encoding="utf-8"))
+    assert "lab.progress()" in "".join(document["cells"][-1]["source"])

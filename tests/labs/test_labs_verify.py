@@ -1,4 +1,4 @@
-"""Each lab as an author proves it, and each solution notebook as another course would run it."""
+"""Each lab as an author proves it, and a solution notebook as another course would run it."""
 
 import os
 import subprocess
@@ -27,9 +27,9 @@ def test_the_lab_holds(slug):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("slug", LABS)
-def test_nbmake_passes_the_solution_strictly(slug, tmp_path):
-    notebook = ROOT / "solutions" / slug / "solution.ipynb"
+def test_nbmake_passes_a_solution_strictly(tmp_path):
+    """One lab stands for all: what nbmake adds to the run of `author verify` is nbmake."""
+    notebook = ROOT / "solutions" / LABS[0] / "solution.ipynb"
     command = [sys.executable, "-m", "pytest", "--nbmake", str(notebook), "-q", "-c", os.devnull]
     env = {**os.environ, "SCALELAB_STRICT": "1", "SCALELAB_HOME": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=280)
