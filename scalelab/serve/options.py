@@ -42,8 +42,8 @@ def read_options(query: bytes, head: Mapping[bytes, bytes], allowed: tuple[str, 
     Raises:
         Problem: 400 for an unknown name, for a value that is none, or for one out of range.
     """
-    sent = tuple((name, head[name]) for name in head if name[:5] == _PREFIX)
-    return _parse(query, sent, allowed)
+    sent = [(name, head[name]) for name in head if name[:5] == _PREFIX]
+    return _parse(query, tuple(sent), allowed)
 
 
 @lru_cache(maxsize=512)  # clients repeat what they ask for: parsed once, then a dictionary look-up

@@ -102,7 +102,8 @@ class RedisWorkerSide:
         self._streams = stream_keys(queue)
         self._scripts = {text: self._client.register_script(text) for text in _WORKER_SCRIPTS}
         self._beat = self._beats.register_script(BEAT)
-        self._refusal = require("redis", extra="serve").ResponseError
+        redis = require("redis", extra="serve")
+        self._refusal, self._no_script = redis.ResponseError, redis.exceptions.NoScriptError
         self._server_ahead_s = 0.0
         self._extra: list[Delivery] = []
         self.beat()
@@ -110,7 +111,7 @@ class RedisWorkerSide:
     def take(self, max_tasks: int, wait_s: float) -> list[Delivery]:
         """Return what is queued, up to `max_tasks`; wait up to `wait_s` for the first.
 
-        One round trip where something is queued. Only an empty queue is waited at, which a script cannot do:
+        One round trip where something is queued, none where `post` has brought some. Only an empty queue is waited at, which a script cannot do:
         then the first task comes alone, one for each priority at most.
         """
         with self._no_reply_is_lost():
@@ -118,8 +119,8 @@ class RedisWorkerSide:
 
     def _take(self, max_tasks: int, wait_s: float) -> list[Delivery]:
         ready, self._extra = self._extra[:max_tasks], self._extra[max_tasks:]
-        if len(ready) < max_tasks:
-            ready += self._read(self._call(TAKE, self._name, max_tasks - len(ready)))
+        if not ready:
+            ready = self._read(self._call(TAKE, self._name, max_tasks))
         if not ready and wait_s > 0:
             found = self._wait(wait_s)
             ready, self._extra = found[:max_tasks], found[max_tasks:]
@@ -141,17 +142,35 @@ class RedisWorkerSide:
 
     def finish(self, answers: Sequence[Answer]) -> int:
         """Store, announce and acknowledge answers; return how many were the first for their task."""
-        if not answers:
-            return 0
+        return int(self._call(FINISH, *self._finish_args(answers))) if answers else 0
+
+    def post(self, answers: Sequence[Answer], max_tasks: int, run_s: float) -> None:
+        """Do what `finish` does, and take the next tasks in the same round trip."""
+        if self._extra or not max_tasks:
+            self.finish(answers)
+            return
+        calls = ((FINISH, self._finish_args(answers)), (TAKE, [self._name, max_tasks]))
+        both = self._client.pipeline(transaction=False)
+        for script, args in calls:
+            both.evalsha(
+                self._scripts[script].sha, len(self._streams), *self._streams, self._prefix, GROUP, *args
+            )
+        with self._no_reply_is_lost(), reaching():
+            finished, taken = both.execute(raise_on_error=False)
+        if not isinstance(taken, Exception):  # else the next `take` meets the same error and says so
+            self._extra = self._read(taken)
+        if isinstance(finished, self._no_script):
+            self.finish(answers)
+        elif isinstance(finished, Exception):
+            with reaching():
+                raise finished
+
+    def _finish_args(self, answers: Sequence[Answer]) -> list[Any]:
         args: list[Any] = [round(self._limits.result_ttl_s * 1000)]
         for done in answers:
             task = done.delivery.task
             args += [task.task_id, done.delivery.receipt, task.reply_to, done.body, done.dead_letter]
-        return int(self._call(FINISH, *args))
-
-    def post(self, answers: Sequence[Answer], max_tasks: int, run_s: float) -> None:
-        """Do what `finish` does."""
-        self.finish(answers)
+        return args
 
     def settle(self) -> int:
         """Return 0: nothing is ever left to store."""

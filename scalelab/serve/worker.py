@@ -130,8 +130,9 @@ class Worker:
                 again.append(delivery)
             else:
                 answers.append(self._final(delivery, result, len(live)))
+        wanted = 0 if self._is_draining else self._policy.max_batch
         if answers:
-            self._until_back(lambda: self._broker.post(answers, self._policy.max_batch, self._last_run_s))
+            self._until_back(lambda: self._broker.post(answers, wanted, self._last_run_s))
             self.metrics.stored(answers)
         for delivery in again:
             after_s = backoff_s(delivery.attempt, self._chance())
