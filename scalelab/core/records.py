@@ -12,7 +12,7 @@ import math
 import statistics
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -112,7 +112,8 @@ class RunRecord:
         """Read one line of JSON; a record of an older schema is upgraded.
 
         Raises:
-            DataError: not JSON, or of a schema that this version does not know.
+            DataError: not JSON, not whole, of a schema that this version does not know, or with a value that
+                is no measurement.
         """
         try:
             raw = json.loads(line)
@@ -127,11 +128,31 @@ class RunRecord:
             raw["metrics"] = tuple(
                 Metric(m["name"], m["unit"], tuple(map(float, m["values"]))) for m in raw["metrics"]
             )
-            return cls(**raw)
+            record = cls(**raw)
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError(f"not a record: {line[:60]!r} ({error})", hint="was the file edited?") from None
+        return _whole(record, raw)
+
+
+def _whole(record: RunRecord, raw: Mapping[str, Any]) -> RunRecord:
+    """Refuse what `to_json` cannot have written: what is missing would be taken from the reader's machine."""
+    missing = [each.name for each in fields(RunRecord) if each.name not in raw]
+    if missing:
+        raise DataError(f"a record lacks {', '.join(missing)}", hint="was the file edited?")
+    odd = [name for name in ("parameters", "notes", "machine", "run") if not isinstance(raw[name], dict)]
+    odd += [
+        name
+        for name, values in [
+            *((m.name, m.values) for m in record.metrics),
+            ("reference_s", record.reference_s),
+        ]
+        if not all(map(math.isfinite, values))
+    ]
+    if odd:
+        raise DataError(f"not a record: {', '.join(map(str, odd))} cannot be", hint="was the file edited?")
+    return record
 
 
 def _from_1(raw: dict[str, Any]) -> dict[str, Any]:

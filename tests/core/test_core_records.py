@@ -177,6 +177,27 @@ def test_a_note_that_json_cannot_hold_is_refused(store, notes):
     assert not store.path.exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda raw: raw.pop("machine"), "lacks machine"),
+        (lambda raw: raw.update(run=[]), "run cannot be"),
+        (lambda raw: raw["metrics"][0].update(values=[0.1, float("nan")]), "latency cannot be"),
+        (lambda raw: raw.update(reference_s=[float("inf")]), "reference_s cannot be"),
+    ],
+)
+def test_a_record_that_we_cannot_have_written_is_damaged_and_borrows_nothing(store, change, why):
+    raw = json.loads(record().to_json())
+    change(raw)
+    store.append(record())
+    with store.path.open("a") as file:
+        file.write(json.dumps(raw) + "\n")
+    damaged: list[Damage] = []
+    assert store.read(damaged=damaged) == [store.read(damaged=[])[0]]
+    assert [each.line for each in damaged] == [2]
+    assert why in damaged[0].why
+
+
 def test_a_store_that_is_a_folder_is_said(store):
     store.path.mkdir(parents=True)
     with pytest.raises(DataError, match="cannot be read"):
