@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scalelab.bench.row import Change, Row
+from scalelab.bench.spread import Spread
 from scalelab.bench.tables import Table
 from scalelab.core.stats import Estimate
 
@@ -61,9 +62,9 @@ def ratio_text(ratio: Estimate, basis: str) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     said = f"{row.change.value}: {row.why}" if row.why else row.change.value
-    what = row.quantity
+    sides = (Spread(row.unit, each.median, each.low, each.high, each.n, "rounds") for each in (row.a, row.b))
     return (
-        row.subject, what.label, what.shown(row.a.median), what.shown(row.b.median),
+        row.subject, row.quantity.label, *(side.middle_text for side in sides),
         ratio_text(row.ratio, row.basis), str(row.pairs), said,
     )  # fmt: skip
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
-
-from scalelab.core.units import format_bytes, format_money, format_percent, format_rate, format_seconds
 
 Better = Literal["lower", "higher", ""]
 Scale = Literal["time", "rate", "none", "machine"]
@@ -32,12 +29,6 @@ class Quantity:
         """The name for people."""
         return self.name.replace("_", " ")
 
-    def shown(self, value: float) -> str:
-        """Return a value of it for people: ``12.3 ms``, ``97.50 %``, ``1,250/s``."""
-        if self.unit in _SHOWN:
-            return _SHOWN[self.unit](value)
-        return f"{value:,.4g} {self.unit}" if self.unit != "1" else f"{value:,.4g}"
-
 
 _BY_NAME: tuple[tuple[str, Better, Scale], ...] = (
     # two instruments' readings of one thing, parts of a curve, and what the harness itself took
@@ -60,15 +51,6 @@ _BY_UNIT: dict[str, tuple[Better, Scale]] = {
     "bytes": ("lower", "machine"),
     "USD": ("lower", "time"),  # of an hour's price: they go with the time that a result takes
     "INR": ("lower", "time"),
-}
-_SHOWN: dict[str, Callable[[float], str]] = {
-    "s": format_seconds,
-    "1/s": format_rate,
-    "B": format_bytes,
-    "bytes": format_bytes,
-    "share": format_percent,
-    "USD": lambda amount: format_money(amount, "USD"),
-    "INR": lambda amount: format_money(amount, "INR"),
 }
 _HEADLINES = re.compile(
     r"latency(_p50|_p95)?|throughput|knee_rate|goodput|(digit|pin)_accuracy|train_time|step_time|peak_memory"

@@ -353,7 +353,7 @@ def test_markdown_shows_the_headline_folds_the_rest_and_defuses_notes():
     text = compare_results(a, b).markdown("Pull request")
     headline, folded = text.split("<details>")
     assert "1 worse of 1 headline metrics" in headline
-    assert "| s/p | latency p50 | 1.00 s | 1.30 s | 1.300 [" in headline
+    assert "| s/p | latency p50 | 1.002 s | 1.303 s | 1.300 [" in headline
     assert "latency p99" in folded
     assert "latency p99" not in headline
     assert "- s/q failed in B: &lt;b>&#64;everyone # x" in headline
