@@ -13,12 +13,9 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from scalelab.core.errors import ConfigError
-from scalelab.core.lazy import require
+from scalelab.core.cluster import connect
 from scalelab.grader.worker import JudgeDied, JudgeProcess
 
-SCHEME = "dask://"
-_CONNECT_S = 20.0
 _mine = threading.local()
 _all: list[JudgeProcess] = []
 _lock = threading.Lock()
@@ -75,7 +72,7 @@ def open_executor(address: str = "", *, jobs: int = 1) -> Iterator[tuple[Executo
         jobs: judge processes at one time, here.
 
     Raises:
-        ConfigError: the address is of another kind, or nobody answers there.
+        ConfigError: the address is of another kind, nobody answers there, or there is no worker.
     """
     if not address:
         executor = ThreadPoolExecutor(jobs, thread_name_prefix="judge")
@@ -86,22 +83,9 @@ def open_executor(address: str = "", *, jobs: int = 1) -> Iterator[tuple[Executo
             executor.shutdown(cancel_futures=True)
             close_judges()
         return
-    if not address.startswith(SCHEME):
-        raise ConfigError(f"--executor {address!r} is not known", hint="dask://HOST:PORT, or none at all")
-    distributed = require("distributed", extra="cluster")
-    where = "tcp://" + address.removeprefix(SCHEME)
-    try:
-        client = distributed.Client(where, timeout=_CONNECT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"no Dask scheduler answers at {address}: {error}", hint="start one: dask scheduler --port 8786"
-        ) from None
-    with client:
-        threads = sum(client.nthreads().values())
-        if not threads:
-            raise ConfigError(f"the Dask scheduler at {address} has no worker", hint="start one: dask worker")
+    with connect(address) as client:
         try:
-            yield client.get_executor(pure=False, retries=0), threads
+            yield client.get_executor(pure=False, retries=0), sum(client.nthreads().values())
         finally:
             with suppress(Exception):  # the cluster may be gone by now
                 client.run(close_judges)
