@@ -37,33 +37,6 @@ _POLL_S = 0.1
 _STARTED_BY = "SCALELAB_STARTED_BY"
 
 
-def yield_cpu(by: int = 5) -> None:
-    """Let other processes have the processor first, from now on and as far as the system allows.
-
-    Linux weighs sessions before the processes in them where it groups by session (sched(7), autogroup), and
-    changes such a weight ten times a second at the most, for all who ask: that is waited for elsewhere.
-    """
-    if sys.platform == "win32":
-        import psutil
-
-        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
-        return
-    os.nice(by)
-    threading.Thread(target=_yield_session, args=(by,), daemon=True).start()
-
-
-def _yield_session(by: int) -> None:
-    for _ in range(50):
-        try:
-            Path("/proc/self/autogroup").write_text(str(by))
-        except BlockingIOError:
-            time.sleep(0.11)
-        except OSError:  # another system, or one that does not group
-            return
-        else:
-            return
-
-
 @dataclass(frozen=True)
 class Finished:
     """How a child process ended."""

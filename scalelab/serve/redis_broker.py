@@ -111,8 +111,8 @@ class RedisWorkerSide:
     def take(self, max_tasks: int, wait_s: float) -> list[Delivery]:
         """Return what is queued, up to `max_tasks`; wait up to `wait_s` for the first.
 
-        One round trip where something is queued, none where `post` has brought some. Only an empty queue is waited at, which a script cannot do:
-        then the first task comes alone, one for each priority at most.
+        One round trip where something is queued, none where `post` has brought some. Only an empty queue is
+        waited at, which a script cannot do: then the first task comes alone, one for each priority at most.
         """
         with self._no_reply_is_lost():
             return self._take(max_tasks, wait_s)

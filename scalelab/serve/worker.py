@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scalelab.core.processes import yield_cpu
 from scalelab.serve.batching import BatchPolicy, fixed_cost_s, predict_apart, wait_more_s
 from scalelab.serve.broker import Answer, BrokerAway, BrokerLimits, Delivery, WorkerSide, open_worker_side
 from scalelab.serve.child import run_child
@@ -235,7 +234,6 @@ def main() -> None:
     for task in (watch, partial(_beat_for_ever, broker, settings.limits.worker_ttl_s / 4)):
         threading.Thread(target=task, daemon=True).start()
     log.info("%s serves %s, version %s", name, settings.model_path, model.version)
-    yield_cpu()
     worker.run()
     with suppress(BrokerAway):  # then it learns from our silence
         broker.leave()
