@@ -74,7 +74,7 @@ def configure(app: Any, host: str, port: int, *, http: Any) -> uvicorn.Config:
         host=host,
         port=port,
         http=http,  # httptools: the pure-Python parser serves a seventh of it
-        loop="auto",  # uvloop where there is one, not on Windows: a quarter less of a gateway's time under load
+        loop="auto",  # uvloop where there is one, not on Windows: a quarter less of a busy gateway's time
         ws="none",
         lifespan="on",
         log_level="error",  # its warnings are about what strangers send
