@@ -1,141 +1,231 @@
-"""One self-contained page from a folder of results: opens offline, reads and prints without a server."""
+"""One self-contained page from folders of results: opens offline, reads and prints without a server."""
 
 from __future__ import annotations
 
 import html
+import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from scalelab.bench.road import HEADER, Rung, bought_table, read_claims, read_rungs, road_table
-from scalelab.bench.road_figures import road_figures
+from scalelab.bench.doubts import doubts_table
+from scalelab.bench.measured import Measured, read_suites
+from scalelab.bench.method import machine_lines, method_section
+from scalelab.bench.ratio_figure import ratio_figure
+from scalelab.bench.results import Results, read_results
+from scalelab.bench.road_figures import gain_figure, suite_figures
 from scalelab.bench.rung_figures import rung_figures
-from scalelab.core.errors import DataError
+from scalelab.bench.tables import Table, suite_tables
 from scalelab.core.lazy import require
-from scalelab.core.page import FOLLOW_THEME, figure_section, html_table, page_style, write_whole
-from scalelab.core.records import RecordStore, RunRecord
-from scalelab.core.units import format_bytes
+from scalelab.core.page import (
+    FOLLOW_THEME,
+    SHOWN,
+    Figure,
+    csv_link,
+    csv_table,
+    figure_section,
+    page_style,
+    write_whole,
+)
 
-BUSY_CORES = 0.4
-"""from so many busy cores on, before a rung began, the page says so"""
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from scalelab.bench.compare import Comparison
 
 
-def build_report(folder: Path, *, title: str = "The road, measured on this machine") -> Path:
-    """Write ``report.html`` from ``records.jsonl`` in `folder`; return its path.
+class Section(NamedTuple):
+    """A part of the page that its contents name."""
+
+    name: str
+    body: str
+
+
+def build_report(
+    source: Path | Sequence[Path],
+    *,
+    title: str | None = None,
+    comparison: Comparison | None = None,
+    out: Path | None = None,
+) -> Path:
+    """Write the page of a folder of results (or of several) as ``report.html``; return its path.
+
+    It shows the tables of `report_tables`, the figures that the metrics allow, what was claimed, what is not
+    certain and why, and the machine. Its size is bounded, however many records there are: of long tables it
+    shows the first rows and has all as CSV.
+
+    Args:
+        comparison: what to show of these results against a baseline.
+        out: the file to write; by default ``report.html`` beside the (first) records.
 
     Raises:
-        DataError: the folder has no records.
+        DataError: a folder has no records.
     """
-    records = RecordStore(folder / "records.jsonl").read()
-    if not records:
-        raise DataError(f"{folder} has no records", hint="run `scalelab demo` or `scalelab bench run` first")
-    rungs = read_rungs(records)
-    page = Template(
-        resources.files("scalelab.bench").joinpath("page.html").read_text(encoding="utf-8")
-    ).substitute(
+    sources = [source] if isinstance(source, (str, Path)) else list(source)
+    found = [read_results(path) for path in sources]
+    suites = [
+        (name, results, points) for results in found for name, points in read_suites(results.records).items()
+    ]
+    title = title or (
+        _title(suites[0][0], suites[0][1]) if len(suites) == 1 else "Benchmarks, measured on this machine"
+    )
+    points = [point for _, _, points in suites for point in points]
+    number = _Counter()
+    sections = [*_problems(points), *_compared(comparison, number)]
+    for name, results, own in suites:
+        parts = _suite(name, own, number)
+        if len(suites) > 1:
+            heading = f'<h2 class="suite">{html.escape(_title(name, results))}</h2>'
+            parts = [Section(name, heading + "".join(part.body for part in parts))]
+        sections += parts
+    damaged = [damage for results in found for damage in results.damaged]
+    sections += _doubts(doubts_table(points, damaged, comparison))
+    sections.append(Section("Machine and method", method_section(points)))
+    template = resources.files("scalelab.bench").joinpath("page.html").read_text(encoding="utf-8")
+    page = Template(template).substitute(
         title=html.escape(title),
         style=page_style(),
-        paint=FOLLOW_THEME,
         plotly=require("plotly.offline", extra="bench").get_plotlyjs(),
-        machine=_machine(records[-1]),
-        warning=_busy_warning(records),
-        bought=html_table(("rung", "what it bought"), bought_table(rungs), kind="prose"),
-        road=html_table(HEADER, road_table(rungs)),
-        claims=_claims(records),
-        problems=_problems(rungs),
-        figures="\n".join(
-            figure_section(number, figure)
-            for number, figure in enumerate([*road_figures(rungs), *rung_figures(records)])
+        machine="<br>".join(map(html.escape, machine_lines(points))),
+        warning=_busy_warning(points),
+        contents="".join(
+            f'<a href="#s{place}">{html.escape(section.name)}</a>' for place, section in enumerate(sections)
         ),
-        method=_method(records),
+        sections="\n".join(
+            f'<div id="s{place}">{section.body}</div>' for place, section in enumerate(sections)
+        ),
+        paint=FOLLOW_THEME,
     )
-    return write_whole(folder / "report.html", page)
+    return write_whole(out or found[0].path.with_name("report.html"), page)
 
 
-def _claims(records: Sequence[RunRecord]) -> str:
-    claims = read_claims(records)
+class _Counter:
+    """Numbers for the figures of one page."""
+
+    def __init__(self) -> None:
+        self.last = -1
+
+    def draw(self, figures: Sequence[Figure | None]) -> str:
+        drawn = []
+        for figure in figures:
+            if figure is not None:
+                self.last += 1
+                drawn.append(figure_section(self.last, figure))
+        return "\n".join(drawn)
+
+
+def _suite(name: str, points: Sequence[Measured], number: _Counter) -> list[Section]:
+    tables = {table.name: table for table in suite_tables(name, points)}
+    bought = [table for table in tables.values() if table.name.endswith("-bought")]
+    metrics = [table for table in tables.values() if table.name.endswith("-metrics")]
+    others = [table for table in tables.values() if table not in bought and table not in metrics]
+    gain = number.draw([gain_figure(points)])
+    sections = [
+        Section("What each step bought", "".join(_table(table, kind="prose") for table in bought) + gain)
+    ]
+    sections += [
+        Section(table.title, _table(table, lead=_STEPS_LEAD if "step" in table.header else _WRITTEN_LEAD))
+        for table in others
+    ]
+    sections.append(Section("Claims", _claims(points)))
+    sections.append(Section("Figures", number.draw([*suite_figures(points), *rung_figures(points)])))
+    sections += [Section("Every metric", _table(table, is_folded=True)) for table in metrics]
+    return [section for section in sections if section.body]
+
+
+_STEPS_LEAD = (
+    "A value with an interval is a median with its 95 % interval (of fewer than six values: all of them) and "
+    "their number. A dash: not measured."
+)
+_WRITTEN_LEAD = "As its notebook wrote it, with its own intervals."
+
+
+def _table(table: Table, *, kind: str = "numbers", lead: str = "", is_folded: bool = False) -> str:
+    body = csv_table(table.name, table.header, table.rows, kind=kind)
+    if is_folded:
+        body = f"<details><summary>{len(table.rows):,} rows</summary>{body}</details>"
+    words = f'<p class="lead">{html.escape(lead)}</p>' if lead else ""
+    return f"<section><h2>{html.escape(table.title)}</h2>{words}{body}</section>"
+
+
+def _claims(points: Sequence[Measured]) -> str:
+    claims = [
+        (str(claim["verdict"]), str(claim["claim"]), str(claim["detail"]))
+        for point in points
+        for claim in point.newest.notes.get("claims", ())
+    ]
     if not claims:
         return ""
     rows = "".join(
-        f'<tr><td><b class="{html.escape(claim["verdict"].lower())}">{html.escape(claim["verdict"])}</b></td>'
-        f"<td>{html.escape(claim['claim'])}</td><td>{html.escape(claim['detail'])}</td></tr>"
-        for claim in claims
+        f'<tr><td><b class="{html.escape(verdict.lower())}">{html.escape(verdict)}</b></td>'
+        f"<td>{html.escape(text)}</td><td>{html.escape(detail)}</td></tr>"
+        for verdict, text, detail in claims[:SHOWN]
     )
+    header = ("verdict", "claim", "measured")
+    head = "".join(f'<th scope="col">{name}</th>' for name in header)
     return (
         "<section><h2>What was claimed, and what came out</h2>"
-        '<div class="scroll"><table class="prose"><thead><tr><th scope="col">verdict</th>'
-        '<th scope="col">claim</th><th scope="col">measured</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></section>"
+        f'<div class="scroll"><table class="prose"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>{csv_link('claims', header, claims)}</section>"
     )
 
 
-def _problems(rungs: Sequence[Rung]) -> str:
-    broken = [rung for rung in rungs if rung.status != "done"]
+def _problems(points: Sequence[Measured]) -> list[Section]:
+    broken = [point for point in points if not point.is_done]
     if not broken:
-        return ""
+        return []
     items = "".join(
-        f"<li><b>{html.escape(rung.title)}</b> {html.escape(rung.status)}"
-        f"<pre>{html.escape(rung.problem)}</pre></li>"
-        for rung in broken
+        f"<li><b>{html.escape(point.title)}</b> {html.escape(point.newest.status)}"
+        f"<pre>{html.escape(point.problem)}</pre></li>"
+        for point in broken[:20]
     )
-    return f'<section class="problems"><h2>What did not finish</h2><ul>{items}</ul></section>'
+    more = f"<p>{len(broken) - 20:,} more: the tables name them.</p>" if len(broken) > 20 else ""
+    body = f'<section class="problems"><h2>What did not finish</h2><ul>{items}</ul>{more}</section>'
+    return [Section("What did not finish", body)]
 
 
-def _machine(record: RunRecord) -> str:
-    facts = record.machine
-    flags = ", ".join(facts["flags"]) or "none of note"
-    return html.escape(
-        f"{facts['cpu']}, {facts['cores']} cores, {format_bytes(facts['ram_bytes'])} of memory, "
-        f"{facts['system']} on {facts['machine']}, Python {facts['python']}; instruction sets: {flags}"
+def _compared(comparison: Comparison | None, number: _Counter) -> list[Section]:
+    if comparison is None:
+        return []
+    notes = [*comparison.notes]
+    for word, names in (("the baseline", comparison.only_a), ("this run", comparison.only_b)):
+        notes += [f"only {word} has {', '.join(names[:20])}"] if names else []
+    told = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    table = comparison.table()
+    body = (
+        _table(table, lead="A is the baseline, B is this run; a ratio is B / A with its 95 % interval.")
+        + (f"<ul>{told}</ul>" if told else "")
+        + number.draw([ratio_figure(comparison)])
     )
+    return [Section(table.title, body)]
 
 
-def _busy(record: RunRecord) -> str:
-    busy = record.notes.get("busy_cores_before")
-    return "–" if busy is None else f"{busy:.1f} of {record.machine['cores']}"
+def _doubts(table: Table | None) -> list[Section]:
+    return [] if table is None else [Section("Not certain", _table(table, kind="prose labelled"))]
 
 
-def _busy_warning(records: Sequence[RunRecord]) -> str:
-    """Say at the top of the page if other work ran beside a rung: its rates are then lower bounds."""
-    newest = {record.subject: record for record in records}
-    disturbed = [
-        str(record.notes.get("title", subject))
-        for subject, record in newest.items()
-        if record.notes.get("busy_cores_before", 0) >= BUSY_CORES
-    ]
+def _busy_warning(points: Sequence[Measured]) -> str:
+    """Say at the top of the page if other work ran beside a point: its rates are then lower bounds."""
+    disturbed = [point.title for point in points if point.is_busy]
     if not disturbed:
         return ""
+    more = f" and {len(disturbed) - 12:,} more" if len(disturbed) > 12 else ""
     return (
-        '<p class="warning"><b>Other work kept this machine busy</b> when these rungs began: '
-        f"{html.escape(', '.join(disturbed))}. Read their rates as lower bounds, or measure again on an idle "
-        "machine with <code>scalelab demo --fresh</code>.</p>"
+        '<p class="warning"><b>Other work kept this machine busy</b> when these steps began: '
+        f"{html.escape(', '.join(disturbed[:12]))}{more}. Read their rates as lower bounds, or measure again "
+        "on an idle machine with <code>--fresh</code>.</p>"
     )
 
 
-def _method(records: Sequence[RunRecord]) -> str:
-    newest = {record.subject: record for record in records}
-    versions: dict[str, Any] = dict(records[-1].machine["versions"])
-    methods = [
-        (str(record.notes.get("title", subject)), str(record.notes["method"]))
-        for subject, record in newest.items()
-        if record.notes.get("method")
-    ]
-    rows = [
-        (
-            subject,
-            record.when,
-            record.git or "no checkout",
-            _busy(record),
-            str(record.seed),
-        )
-        for subject, record in newest.items()
-    ]
-    return (
-        "<dl>"
-        + "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in methods)
-        + "</dl>"
-        + html_table(("record", "when (UTC)", "revision", "cores busy before", "seed"), rows)
-        + f"<p>{html.escape(', '.join(f'{name} {version}' for name, version in versions.items()))}</p>"
-    )
+def _title(suite: str, results: Results) -> str:
+    """Return the title that the suite's file gives itself, as far as it lies beside the records."""
+    try:
+        found = tomllib.loads(results.path.with_name("suite.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = {}
+    return str(found.get("title") or f"{suite[:1].upper()}{suite[1:]}, measured on this machine")

@@ -1,30 +1,22 @@
-"""The road as a table: one row a rung, read from records and from nothing else."""
+"""The road in the terminal: one row a rung in 79 columns, what each bought, and what was claimed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scalelab.core.errors import DataError
+from scalelab.bench.measured import Measured, read_suites
+from scalelab.bench.results import newest_of
+from scalelab.bench.spread import NOT_MEASURED
 from scalelab.core.records import RunRecord
-from scalelab.core.units import (
-    MIB,
-    format_bytes,
-    format_milliseconds,
-    format_money,
-    format_percent,
-    format_rate,
-)
-
-NOT_MEASURED = "–"
+from scalelab.core.units import MIB, format_milliseconds
 
 
 @dataclass(frozen=True)
 class Rung:
-    """What one step of the road bought. ``None`` where the rung measures no such thing."""
+    """What one step of the road bought: medians of its rounds, ``None`` where it measures no such thing."""
 
-    name: str
     title: str
     status: str
     problem: str
@@ -34,7 +26,6 @@ class Rung:
     p50_s: float | None
     p95_s: float | None
     p99_s: float | None
-    latency_n: int
     throughput: float | None
     """[1/s], of what `throughput_of` says"""
     throughput_of: str
@@ -42,57 +33,19 @@ class Rung:
     model_bytes: float | None
     bought: str
     """one sentence: what this step gained over the one before"""
-    usd_per_million: float | None
     inr_per_million: float | None
 
     @property
     def latency_text(self) -> str:
-        """p50 / p95 / p99 for people."""
+        """p50 / p95 / p99 for people [ms]."""
         if self.p50_s is None:
             return NOT_MEASURED
-        values = (self.p50_s, self.p95_s, self.p99_s)
-        return " / ".join(NOT_MEASURED if v is None else format_milliseconds(v) for v in values) + " ms"
+        return "/".join(_text(value, format_milliseconds) for value in (self.p50_s, self.p95_s, self.p99_s))
 
 
 def read_rungs(records: Iterable[RunRecord]) -> list[Rung]:
-    """Return the newest row of each rung, in the order in which the rungs first ran."""
-    newest: dict[str, RunRecord] = {}
-    for record in records:
-        newest[record.subject] = record
-    return [_rung(record) for record in newest.values()]
-
-
-def value(record: RunRecord, name: str) -> float | None:
-    """Return the only value of a metric, or None if the record has no such metric."""
-    try:
-        return record.metric(name).values[0]
-    except DataError:
-        return None
-
-
-HEADER = (
-    "rung", "digits right", "PINs right", "latency p50 / p95 / p99", "throughput", "of", "memory", "model",
-    "₹ / million", "$ / million",
-)  # fmt: skip
-
-
-def road_table(rungs: Sequence[Rung]) -> list[tuple[str, ...]]:
-    """Return one row of text a rung, under `HEADER`; a failed rung says why."""
-    return [
-        (
-            rung.title,
-            _text(rung.digit_accuracy, format_percent),
-            _text(rung.pin_accuracy, format_percent),
-            rung.latency_text if rung.status == "done" else f"{rung.status}: {rung.problem.splitlines()[0]}",
-            _text(rung.throughput, format_rate),
-            rung.throughput_of,
-            _text(rung.memory_bytes, format_bytes),
-            _text(rung.model_bytes, format_bytes),
-            _text(rung.inr_per_million, lambda amount: format_money(amount, "INR")),
-            _text(rung.usd_per_million, lambda amount: format_money(amount, "USD")),
-        )
-        for rung in rungs
-    ]
+    """Return the rungs, in the order in which they first ran."""
+    return [_rung(point) for points in read_suites(list(records)).values() for point in points]
 
 
 TERMINAL_HEADER = (
@@ -102,13 +55,13 @@ TERMINAL_HEADER = (
 
 
 def terminal_table(rungs: Sequence[Rung]) -> list[tuple[str, ...]]:
-    """Return `road_table` in 79 columns: one row a rung, under `TERMINAL_HEADER`, units in the header."""
+    """Return one row a rung in 79 columns, under `TERMINAL_HEADER`, which has the units."""
     return [
         (
             rung.title,
             _text(rung.digit_accuracy, lambda share: f"{100 * share:.2f}"),
             _text(rung.pin_accuracy, lambda share: f"{100 * share:.1f}"),
-            rung.latency_text.removesuffix(" ms").replace(" ", "") if rung.status == "done" else rung.status,
+            rung.latency_text if rung.status == "done" else rung.status,
             _text(rung.throughput, lambda rate: f"{rate:,.0f}"),
             _text(rung.memory_bytes, lambda count: f"{count / MIB:,.0f}"),
             _text(rung.model_bytes, lambda count: f"{count / MIB:.1f}"),
@@ -132,45 +85,31 @@ def throughput_legend(rungs: Sequence[Rung]) -> list[str]:
 
 
 def read_claims(records: Iterable[RunRecord]) -> list[Mapping[str, Any]]:
-    """Return the claims that the rungs judged: ``claim``, ``verdict`` and ``detail`` each."""
-    newest = {record.subject: record for record in records}
-    return [claim for record in newest.values() for claim in record.notes.get("claims", ())]
+    """Return the claims that the newest records judged: ``claim``, ``verdict`` and ``detail`` each."""
+    return [claim for record in newest_of(records).values() for claim in record.notes.get("claims", ())]
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the indices of the points that no other beats in both: lower first value, higher second."""
-    return [
-        index
-        for index, (cost, gain) in enumerate(points)
-        if not any(
-            (other_cost <= cost and other_gain >= gain) and (other_cost, other_gain) != (cost, gain)
-            for other_cost, other_gain in points
-        )
-    ]
+def _rung(point: Measured) -> Rung:
+    def median(*names: str) -> float | None:
+        return next((point.spreads[name].median for name in names if name in point.spreads), None)
 
-
-def _rung(record: RunRecord) -> Rung:
-    notes = record.notes
     return Rung(
-        name=record.subject.rsplit("/", 1)[-1],
-        title=str(notes.get("title", record.subject)),
-        status=record.status,
-        problem=str(notes.get("error") or notes.get("reason") or ""),
-        digit_accuracy=value(record, "digit_accuracy"),
-        pin_accuracy=value(record, "pin_accuracy"),
-        p50_s=value(record, "latency_p50"),
-        p95_s=value(record, "latency_p95"),
-        p99_s=value(record, "latency_p99"),
-        latency_n=int(value(record, "latency_n") or 0),
-        throughput=value(record, "throughput"),
-        throughput_of=str(notes.get("throughput_of", "")),
-        memory_bytes=value(record, "peak_memory") or value(record, "point_memory"),
-        model_bytes=value(record, "model_bytes"),
-        bought=str(notes.get("bought", "")),
-        usd_per_million=value(record, "usd_per_million"),
-        inr_per_million=value(record, "inr_per_million"),
+        title=point.title,
+        status=point.newest.status,
+        problem=point.problem,
+        digit_accuracy=median("digit_accuracy"),
+        pin_accuracy=median("pin_accuracy"),
+        p50_s=median("latency_p50"),
+        p95_s=median("latency_p95"),
+        p99_s=median("latency_p99"),
+        throughput=median("throughput"),
+        throughput_of=point.kind,
+        memory_bytes=median("peak_memory", "point_memory"),
+        model_bytes=median("model_bytes"),
+        bought=str(point.newest.notes.get("bought", "")),
+        inr_per_million=median("inr_per_million"),
     )
 
 
-def _text(amount: float | None, form: Any) -> str:
-    return NOT_MEASURED if amount is None else str(form(amount))
+def _text(amount: float | None, form: Callable[[float], str]) -> str:
+    return NOT_MEASURED if amount is None else form(amount)

@@ -1,65 +1,112 @@
-"""The figures of single rungs, drawn from their records: the services under load, and the training."""
+"""The figures of single steps, drawn from their records: the services under load, and the training."""
 
 from __future__ import annotations
 
-import itertools
+import math
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
-from scalelab.bench.figure import SLO_S, bars, log_axis, mark_target
-from scalelab.core.errors import DataError
+from scalelab.bench.figure import PALETTE, bars, log_axis
+from scalelab.bench.measured import Measured
 from scalelab.core.lazy import require
-from scalelab.core.page import BLUE, GREEN, ORANGE, RED, Figure
+from scalelab.core.page import BLUE, GREEN, GREY, ORANGE, RED, Figure
 from scalelab.core.records import RunRecord
 from scalelab.core.units import MIB, format_rate, format_seconds
 
-
-def rung_figures(records: Sequence[RunRecord]) -> list[Figure]:
-    """Return the figures that the newest successful records allow; a figure without data is left out."""
-    newest = {record.subject: record for record in records if record.status == "done"}
-    makers = (curve_figure, burst_figure, memory_figure, ddp_figure, ladder_figure)
-    return [figure for maker in makers if (figure := maker(list(newest.values()))) is not None]
+CURVES = 8
+"""of one plot; the table has all"""
 
 
-def curve_figure(records: Sequence[RunRecord]) -> Figure | None:
-    """p95 against the arrival rate for each service, with the latency target."""
-    with_curve = [record for record in records if _values(record, "curve_rate")]
+def rung_figures(points: Sequence[Measured]) -> list[Figure]:
+    """Return the figures that the points allow; a figure without data is left out."""
+    newest = [point.rounds[-1] for point in points if point.rounds]
+    makers = (burst_figure, memory_figure, ddp_figure, ladder_figure)
+    return [
+        figure
+        for figure in (curve_figure(points), *(maker(newest) for maker in makers))
+        if figure is not None
+    ]
+
+
+def curve_figure(points: Sequence[Measured]) -> Figure | None:
+    """p95 against the arrival rate for each service, with the latency target and the knee."""
+    with_curve = [point for point in points if point.values("curve_rate")]
     if not with_curve:
         return None
     go = require("plotly.graph_objects", extra="bench")
-    plot, rows = go.Figure(), []
-    for record, colour in zip(with_curve, itertools.cycle((ORANGE, BLUE, RED, GREEN))):
-        title = str(record.notes["title"])
-        pairs = sorted(zip(_values(record, "curve_rate"), _values(record, "curve_p95"), strict=True))
+    plot, rows, told = go.Figure(), [], []
+    rates: list[float] = []
+    p95_ms: list[float] = []
+    for number, point in enumerate(with_curve):
+        curve = sorted(zip(point.values("curve_rate"), point.values("curve_p95"), strict=True))
+        rows += [(point.title, f"{rate:,.1f}", f"{1e3 * p95:,.1f}", "window") for rate, p95 in curve]
+        knee, at_knee = point.spreads.get("throughput"), point.spreads.get("latency_p95")
+        if knee is not None:
+            told.append(f"{point.title} {knee}")
+            at_ms = f"{1e3 * at_knee.median:,.1f}" if at_knee else "–"
+            rows.append((point.title, f"{knee.median:,.1f}", at_ms, "knee"))
+        if number >= CURVES:
+            continue
+        colour = PALETTE[number % len(PALETTE)]
         windows: dict[float, list[float]] = {}
-        for rate, p95 in pairs:
+        for rate, p95 in curve:
             windows.setdefault(rate, []).append(1e3 * p95)
+        rates += windows
+        p95_ms += [1e3 * p95 for _, p95 in curve]
         plot.add_scatter(
             x=list(windows), y=[statistics.median(found) for found in windows.values()],
-            name=title, mode="lines", line={"color": colour},
+            name=point.title, mode="lines", line={"color": colour}, legendgroup=point.title,
         )  # fmt: skip
         plot.add_scatter(
-            x=[rate for rate, _ in pairs], y=[1e3 * p95 for _, p95 in pairs],
-            name=title, mode="markers", marker={"color": colour}, showlegend=False,
+            x=[rate for rate, _ in curve], y=[1e3 * p95 for _, p95 in curve], legendgroup=point.title,
+            name=point.title, mode="markers", marker={"color": colour, "size": 7}, showlegend=False,
         )  # fmt: skip
-        rows += [(title, f"{rate:,.1f}", f"{p95 * 1e3:,.1f}") for rate, p95 in pairs]
-    mark_target(plot)
-    p95_ms = [1e3 * p95 for record in with_curve for p95 in _values(record, "curve_p95")]
-    rates = [rate for record in with_curve for rate in _values(record, "curve_rate")]
-    plot.update_yaxes(**log_axis("p95 latency [ms]", [*p95_ms, 1e3 * SLO_S]))
+        if knee is not None and at_knee is not None:
+            rates.append(knee.median)
+            p95_ms.append(1e3 * at_knee.median)
+            plot.add_scatter(
+                x=[knee.median], y=[1e3 * at_knee.median], legendgroup=point.title, showlegend=False,
+                name=f"knee of {point.title}", mode="markers+text", text=[format_rate(knee.median)],
+                textposition="bottom right",
+                marker={"symbol": "star", "size": 17, "color": colour, "line": {"width": 1, "color": GREY}},
+            )  # fmt: skip
+    targets = sorted({point.slo_s for point in with_curve if point.slo_s is not None})
+    for target_s in targets:
+        _mark_target(plot, 1e3 * target_s)
+    plot.update_yaxes(**log_axis("p95 latency [ms]", [*p95_ms, *(1e3 * target for target in targets)]))
     plot.update_xaxes(**log_axis("arrival rate [requests/s]", rates))
-    best = {str(r.notes["title"]): _values(r, "throughput")[0] for r in with_curve}
+    slo = " and ".join(f"{1e3 * target:g} ms" for target in targets) or "the target"
+    more = f" The first {CURVES} of {len(with_curve)} services are drawn." if len(with_curve) > CURVES else ""
     return Figure(
         "Where it bends: the knee",
         "Latency is flat until the queue grows faster than it drains. A dot is a window of seconds, the line "
-        "goes through their medians; windows with too many unanswered requests for a p95 are left out.",
+        "goes through their medians, the star is the knee: the highest rate with p95 under the target. "
+        f"Windows with too many unanswered requests for a p95 are left out.{more}",
         plot,
-        "Highest arrival rate with p95 under 200 ms: "
-        + ", ".join(f"{title} {format_rate(rate)}" for title, rate in best.items())
-        + ".",
-        ("service", "arrivals per second", "p95 [ms] from the intended send time"),
+        f"Knee, the highest arrival rate with p95 under {slo}: {'; '.join(told[:20])}.",
+        ("service", "arrivals per second", "p95 [ms] from the intended send time", "what"),
         tuple(rows),
+        height=480,
     )
+
+
+def _mark_target(plot: Any, target_ms: float) -> None:
+    """Draw the latency target across a plot whose y axis is logarithmic."""
+    plot.add_shape(
+        type="line",
+        xref="paper",
+        x0=0,
+        x1=1,
+        y0=target_ms,
+        y1=target_ms,
+        line={"dash": "dash", "color": GREY},
+    )
+    # a shape takes the value, an annotation its logarithm: https://plotly.com/python/reference/layout/annotations/
+    plot.add_annotation(
+        xref="paper", x=0, xanchor="left", y=math.log10(target_ms), text=f"SLO: p95 {target_ms:g} ms",
+        showarrow=False, yshift=10,
+    )  # fmt: skip
 
 
 BURST = (("answered", GREEN), ("refused", ORANGE), ("failed", RED), ("lost", "#5b1a18"))
@@ -67,11 +114,11 @@ BURST = (("answered", GREEN), ("refused", ORANGE), ("failed", RED), ("lost", "#5
 
 def burst_figure(records: Sequence[RunRecord]) -> Figure | None:
     """What became of every request of a burst, for each service."""
-    hit = [record for record in records if record.notes.get("burst")]
+    hit = [record for record in records if record.notes.get("burst")][:CURVES]
     if not hit:
         return None
     go = require("plotly.graph_objects", extra="bench")
-    titles = [str(record.notes["title"]) for record in hit]
+    titles = [str(record.notes.get("title", record.subject)) for record in hit]
     plot = go.Figure()
     for name, colour in BURST:
         counts = [record.notes["burst"][name] for record in hit]
@@ -107,7 +154,7 @@ def memory_figure(records: Sequence[RunRecord]) -> Figure | None:
         return None
     sizes, saved, seconds = (_values(found[-1], name) for name in ("micro_batch", "saved_bytes", "step_time"))
     labels = [f"{size:.0f}" for size in sizes]
-    plot = bars(labels, [count / MIB for count in saved], None)
+    plot = bars(labels, [count / MIB for count in saved])
     plot.update_yaxes(title="activations kept for backward [MiB]")
     plot.update_xaxes(title="micro-batch (the whole batch first)", type="category")
     return Figure(
@@ -130,7 +177,7 @@ def ddp_figure(records: Sequence[RunRecord]) -> Figure | None:
     if not found:
         return None
     rows = found[-1].notes["ddp"]
-    plot = bars([row["name"] for row in rows], [row["images_per_s"] for row in rows], None)
+    plot = bars([row["name"] for row in rows], [row["images_per_s"] for row in rows])
     plot.update_yaxes(title="training images per second")
     return Figure(
         "Data parallel training",
@@ -181,7 +228,4 @@ def ladder_figure(records: Sequence[RunRecord]) -> Figure | None:
 
 
 def _values(record: RunRecord, name: str) -> tuple[float, ...]:
-    try:
-        return record.metric(name).values
-    except DataError:
-        return ()
+    return next((metric.values for metric in record.metrics if metric.name == name), ())

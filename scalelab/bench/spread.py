@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scalelab.core.records import RunRecord
 from scalelab.core.stats import estimate_median
@@ -41,6 +41,11 @@ class Spread:
         sign = _SIGNS.get(self.unit, "")
         middle, low, high = (_digits(x * factor) for x in (self.median, self.low, self.high))
         return f"{sign}{middle}{suffix}" if self.n == 1 else f"{sign}{middle} [{low}, {high}]{suffix}"
+
+    @property
+    def middle_text(self) -> str:
+        """Return the median alone: ``12.3 ms``."""
+        return str(replace(self, n=1))
 
     @property
     def text(self) -> str:
@@ -97,10 +102,10 @@ def _interval(values: list[float]) -> tuple[float, float, float]:
 def _digits(value: float) -> str:
     """Three digits at least, and never an exponent where a person would write the number out."""
     size = abs(value)
+    if size >= 1000 or value == round(value):
+        return f"{value:,.0f}"
     if size >= 100:
-        return (
-            f"{value:,.0f}" if size >= 1000 or value == round(value) else f"{value:,.1f}".removesuffix(".0")
-        )
+        return f"{value:,.1f}"
     if size >= 10:
         return f"{value:.2f}"
     return f"{value:.3f}" if size >= 1 else f"{value:.3g}"

@@ -5,7 +5,9 @@ Texts given here are plain and are escaped here; what is said to be HTML is take
 
 from __future__ import annotations
 
+import base64
 import csv
+import gzip
 import html
 import io
 import os
@@ -19,16 +21,29 @@ BLUE, ORANGE, GREEN, RED, GREY = "#3b7dd8", "#d9822b", "#2a9d6f", "#c8433f", "#8
 """of plots, on light and dark paper"""
 FOLLOW_THEME = """<script>
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  function paint() {
-    const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
-    document.querySelectorAll(".js-plotly-plot").forEach(plot => Plotly.relayout(plot, {"font.color": ink}));
-  }
+  const plots = () => [...document.querySelectorAll(".js-plotly-plot")];
+  const ink = () => getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
+  function paint() { plots().forEach(plot => Plotly.relayout(plot, {"font.color": ink()})); }
   paint();
   dark.addEventListener("change", paint);
-  window.addEventListener("beforeprint",
-    () => document.querySelectorAll("details").forEach(d => { d.open = true; }));
+  let folded = [];
+  // paper is white and narrow: plots are drawn again for it, and short tables of numbers are unfolded
+  window.addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("details:not([open])")];
+    folded.forEach(d => { d.open = d.querySelectorAll("tr").length <= 40; });
+    plots().forEach(plot => Plotly.relayout(plot, {width: 680, "font.color": "#1d2733"}));
+  });
+  window.addEventListener("afterprint", () => {
+    folded.forEach(d => { d.open = false; });
+    plots().forEach(plot => { Plotly.relayout(plot, {width: null, autosize: true}); });
+    paint();
+  });
 </script>"""
-"""at the end of a page with plots: their ink is that of the page, light or dark"""
+"""at the end of a page with plots: their ink is that of the page, light or dark, and they fit on paper"""
+SHOWN = 300
+"""rows of a table on a page; the CSV has all"""
+PLAIN_CSV = 64 * 1024
+"""bytes of a CSV from which on it is packed"""
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,8 @@ class Figure:
     alt: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    height: int = 400
+    """of the plot [px]"""
 
 
 def page_style() -> str:
@@ -50,13 +67,14 @@ def page_style() -> str:
     return resources.files("scalelab.core").joinpath("page.css").read_text(encoding="utf-8")
 
 
-def figure_section(number: int, figure: Figure, *, height: int = 400) -> str:
+def figure_section(number: int, figure: Figure, *, height: int | None = None) -> str:
     """Return a figure as HTML: title, lead, plot with its alternative text, and the numbers, folded.
 
     Args:
         number: one of its own for each figure of a page.
-        height: of the plot [px].
+        height: of the plot [px], instead of the figure's own.
     """
+    height = height or figure.height
     figure.plot.update_layout(
         margin={"l": 70, "r": 20, "t": 30, "b": 60}, height=height, paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)", font={"family": "system-ui"},
@@ -73,8 +91,33 @@ def figure_section(number: int, figure: Figure, *, height: int = 400) -> str:
     return (
         f'<section><h2>{html.escape(figure.title)}</h2><p class="lead">{html.escape(figure.lead)}</p>'
         f'<div class="plot" role="img" aria-label="{html.escape(figure.alt, quote=True)}">{plot}</div>'
-        f"<details><summary>The numbers</summary>{html_table(figure.header, figure.rows)}</details></section>"
+        "<details><summary>The numbers</summary>"
+        f"{csv_table(figure.title, figure.header, figure.rows)}</details></section>"
     )
+
+
+def csv_table(
+    name: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "numbers"
+) -> str:
+    """Return `html_table` with a link that saves all rows as `name`.csv; of many rows the first are shown."""
+    more = len(rows) - SHOWN
+    cut = f'<p class="lead">{more:,} more rows are in the CSV.</p>' if more > 0 else ""
+    return html_table(header, rows[:SHOWN], kind=kind) + cut + csv_link(name, header, rows)
+
+
+def csv_link(name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a link that saves a table, which lies in the link itself: no server, no script.
+
+    A large one is packed (``.csv.gz``, which pandas and DuckDB read as it is). The byte-order mark lets
+    Excel read the letters right.
+    """
+    data = b"\xef\xbb\xbf" + csv_text(header, rows).encode()
+    file = "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split()) + ".csv"
+    kind = "text/csv"
+    if len(data) > PLAIN_CSV:
+        data, file, kind = gzip.compress(data, mtime=0), file + ".gz", "application/gzip"
+    file, address = html.escape(file), f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return f'<a class="download" download="{file}" href="{address}">Download {file}</a>'
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "numbers") -> str:
