@@ -1,13 +1,11 @@
 # %% [markdown]
 # # What each lever of a service buys
-# The same model and the same load generator; one thing is changed at a time: the model inside the web server or
+# The same model and the same load generator, one thing changed at a time: the model inside the web server or
 # behind a queue, the batching window, the number of workers, the broker. First a closed loop, for the rate;
 # then arrivals at random, for the latency that people see.
 
 # %% tags=["parameters"]
-design: str = (
-    "decoupled"  # decoupled; naive has the model inside the web server, and none of the levers below
-)
+design: str = "decoupled"  # decoupled; naive has the model inside the web server and no levers
 workers: int = 1  # processes that run the model, one thread each
 window_s: float = 0.0  # how long a batch may wait for more [s]
 max_batch: int = 16  # images in one run of the model
@@ -70,9 +68,7 @@ curve = [
     for point in (knee.curve() if knee else [])
     if point.result.p95_s is not None
 ]
-plot_lines(
-    curve, "requests a second", ["p95 [ms]"], y_title="p95 [ms]", is_log=True
-) if curve else "no search"
+plot_lines(curve, "requests a second", ["p95 [ms]"], y_title="p95 [ms]", is_log=True) if curve else "no knee"
 
 # %%
 held = knee.held_rate_per_s if knee else closed.throughput_per_s
@@ -111,8 +107,8 @@ write_record(
         "bought": f"{closed.throughput_per_s:,.0f} requests a second of {users} users"
         + (f", {knee.rate_per_s:,.0f} on target" if knee else ""),
         "memory_bytes": memory,
-        "method": f"closed loop of {users} users for {closed_s:g} s; Poisson arrivals, latency from the intended "
-        "send time; the load generator on the same cores",
+        "method": f"closed loop of {users} users for {closed_s:g} s; Poisson arrivals, latency from the "
+        "intended send time; the load generator on the same cores",
     },
     seed=seed,
 )
