@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalelab.cli.load_compare import compare
+from scalelab.cli.load_judge import judge
 from scalelab.cli.load_options import (
     OBJECTIVE_MISSED,
     leave,
@@ -39,6 +40,7 @@ def load() -> None:
     scalelab load run --arrivals step:100..500/5x10s --slo-p95-ms 200
     scalelab load knee --slo-p95-ms 200
     scalelab load compare http://127.0.0.1:8000 http://127.0.0.1:8001 --rate 200
+    scalelab load judge --model reader.onnx
 
     Without --url the stack of `scalelab serve up` is the target, and images of PIN codes are sent.
     Latencies of an arrival rate count from the intended send time; requests that were never answered count
@@ -310,3 +312,4 @@ def burst(
 
 
 load.add_command(compare)
+load.add_command(judge)
