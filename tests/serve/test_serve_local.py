@@ -108,6 +108,23 @@ def test_a_worker_that_has_its_next_batch_does_not_wait_for_the_broker(broker):
     assert broker.health().depth == 2
 
 
+def test_a_dead_worker_s_task_that_lies_ready_runs_alone(broker):
+    broker.put(*[make_task() for _ in range(6)])
+    worker, dying = broker.worker("w"), broker.worker("dying")
+    (lost,) = dying.take(1, 0)
+    worker.post(answers_of(worker.take(1, 0)), 1, 0.001)
+    second = worker.take(1, 0)
+    dying.cut()
+    while not broker.gateway._ledger.table._orphans:
+        pass
+    worker.post(answers_of(second), 1, 0.001)
+    third = worker.take(1, 0)
+    worker.post(answers_of(third), 2, 0.001)
+    assert worker.take_over() == []
+    assert [one.task for one in worker.take(2, 0)] == [lost.task]
+    assert len(worker.take(2, 0)) == 2
+
+
 def test_what_was_posted_as_the_gateway_died_is_stored_by_the_next_call(broker):
     held_task, other_task = make_task(), make_task()
     broker.put(held_task)

@@ -26,8 +26,8 @@ class LocalWorkerSide:
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._held: set[str] = set()
-        self._ahead: list[Delivery] = []
-        """given together with a reply to answers, and not taken yet"""
+        self._ahead: list[list[Delivery]] = []
+        """what each reply brought and was not taken yet; apart, for a dead worker's task is to run alone"""
         self._posted = b""
         """a frame of answers whose reply was not read yet: sent again if it never comes"""
         self._answered: list[str] = []
@@ -40,9 +40,10 @@ class LocalWorkerSide:
             self.settle()
         if not self._ahead:
             body = frames.TAKE_BODY.pack(max_tasks, round(wait_s * 1000))
-            self._ahead = self._ask(frames.frame(frames.TAKE, body), wait_s + REPLY_S)[1]
-        taken, self._ahead = self._ahead[:max_tasks], self._ahead[max_tasks:]
-        return taken
+            self._ahead = [self._ask(frames.frame(frames.TAKE, body), wait_s + REPLY_S)[1]]
+        first, *others = self._ahead
+        self._ahead = [*filter(None, [first[max_tasks:]]), *others]
+        return first[:max_tasks]
 
     def take_over(self) -> list[Delivery]:
         """Return at most one task that a dead worker held."""
@@ -72,7 +73,8 @@ class LocalWorkerSide:
                 self._send(self._posted)
         first, ahead = self._reply(REPLY_S)
         self._posted = b""
-        self._ahead += ahead
+        if ahead:
+            self._ahead.append(ahead)
         self._held.difference_update(self._answered)
         return first
 
@@ -99,7 +101,7 @@ class LocalWorkerSide:
         """Say that this worker ends in order; what it was given and has not begun goes to others."""
         if self._link is not None:
             self.settle()
-            ids = [delivery.receipt for delivery in self._ahead]
+            ids = [delivery.receipt for batch in self._ahead for delivery in batch]
             self._ask(frames.frame(frames.BYE, frames.pack_ids(ids)))
             self.cut()
 
