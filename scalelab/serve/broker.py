@@ -143,6 +143,9 @@ class DeadLetter:
 class GatewaySide(Protocol):
     """A broker as the gateway sees it."""
 
+    is_immediate: bool
+    """whether `put` never waits"""
+
     async def start(self) -> None:
         """Be ready for the other calls; called once, inside the event loop that makes them."""
 

@@ -73,7 +73,7 @@ class Gateway:
         """set when the process was asked to end: streams say goodbye"""
         self._clock = clock
         self._overload = Overload(settings.limits.max_depth, clock=clock)
-        self._put = SharedCall(self._put_all)
+        self._put = SharedCall(self._put_all, is_immediate=broker.is_immediate)
         self._look_up = SharedCall(broker.look_up)
         self._listening: asyncio.Task[None] | None = None
         self._below = (self.contract.path + "/").encode()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Reply = TypeVar("Reply")
@@ -17,18 +17,31 @@ class SharedCall(Generic[Item, Reply]):
 
     While one round trip is under way, new items gather; then all of them go together. An idle gateway sends
     an item at once; the busier it is, the more items share the cost. At most one round trip at a time.
+
+    Args:
+        call: sends the items of one round trip.
+        max_items: of one round trip.
+        is_immediate: the call never waits, so it needs no task of the event loop.
     """
 
-    def __init__(self, call: Callable[[list[Item]], Awaitable[Sequence[Reply]]], *, max_items: int = 128):
-        self._call, self._max_items = call, max_items
+    def __init__(
+        self,
+        call: Callable[[list[Item]], Coroutine[Any, Any, Sequence[Reply]]],
+        *,
+        max_items: int = 128,
+        is_immediate: bool = False,
+    ):
+        self._call, self._max_items, self._is_immediate = call, max_items, is_immediate
         self._items: list[tuple[Item, Callable[[Reply | Exception], None]]] = []
-        self._sending: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | asyncio.Handle | None = None
 
     def send(self, item: Item, then: Callable[[Reply | Exception], None]) -> None:
         """Have `then` called with the item's reply, or with the exception of the shared call."""
         self._items.append((item, then))
         if self._sending is None:
-            self._sending = asyncio.get_running_loop().create_task(self._send())
+            loop = asyncio.get_running_loop()
+            is_immediate = self._is_immediate
+            self._sending = loop.call_soon(self._send_now) if is_immediate else loop.create_task(self._send())
 
     def __call__(self, item: Item) -> asyncio.Future[Reply]:
         """Return the future of the item's reply; it carries the exception of the shared call."""
@@ -48,15 +61,27 @@ class SharedCall(Generic[Item, Reply]):
     async def _send(self) -> None:
         try:
             while self._items:
-                batch, self._items = self._items[: self._max_items], self._items[self._max_items :]
-                try:
-                    replies: Sequence[Reply | Exception] = await self._call([item for item, _ in batch])
-                except Exception as error:  # belongs to each of the callers, who know what to say
-                    replies = [error] * len(batch)
-                for (_, then), reply in zip(batch, replies, strict=True):
-                    then(reply)
+                await self._send_some()
         finally:
             self._sending = None
+
+    def _send_now(self) -> None:
+        self._sending = None
+        while self._items:
+            try:
+                self._send_some().send(None)
+            except StopIteration:
+                continue
+            raise RuntimeError("a call that never waits did wait")
+
+    async def _send_some(self) -> None:
+        batch, self._items = self._items[: self._max_items], self._items[self._max_items :]
+        try:
+            replies: Sequence[Reply | Exception] = await self._call([item for item, _ in batch])
+        except Exception as error:  # belongs to each of the callers, who know what to say
+            replies = [error] * len(batch)
+        for (_, then), reply in zip(batch, replies, strict=True):
+            then(reply)
 
 
 class Waiters:

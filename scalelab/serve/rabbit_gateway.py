@@ -22,6 +22,8 @@ _CLAIM_S = 2.0
 class RabbitGatewaySide:
     """Queues tasks and hears of their answers."""
 
+    is_immediate = False
+
     def __init__(self, url: str, *, queue: str, name: str, limits: BrokerLimits):
         require("aio_pika", extra="rabbitmq")
         self._url, self._queue, self._name, self._limits = url, queue, name, limits

@@ -19,6 +19,8 @@ _BLOCK_MS = 1000
 class RedisGatewaySide:
     """Queues tasks and hears of their answers."""
 
+    is_immediate = False
+
     def __init__(self, url: str, *, queue: str, name: str, limits: BrokerLimits):
         require("redis", extra="serve")
         import redis.asyncio

@@ -23,6 +23,8 @@ RAW = "application/octet-stream"
 
 
 class DictBroker:
+    is_immediate = False
+
     def __init__(self):
         self.puts, self.answers, self.keys = [], {}, {}
         self.news = asyncio.Queue()

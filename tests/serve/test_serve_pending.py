@@ -1,5 +1,7 @@
 import asyncio
 
+import pytest
+
 from scalelab.serve.pending import Alarms, SharedCall, Waiters
 
 
@@ -26,7 +28,8 @@ def test_calls_during_a_round_trip_share_the_next_one():
     assert batches == [[1], [2, 3, 4]]
 
 
-def test_a_round_trip_is_no_larger_than_its_limit():
+@pytest.mark.parametrize("is_immediate", [False, True])
+def test_a_round_trip_is_no_larger_than_its_limit(is_immediate):
     batches = []
 
     async def call(items):
@@ -34,14 +37,15 @@ def test_a_round_trip_is_no_larger_than_its_limit():
         return items
 
     async def main():
-        shared = SharedCall(call, max_items=4)
+        shared = SharedCall(call, max_items=4, is_immediate=is_immediate)
         return await asyncio.gather(*[shared(item) for item in range(10)])
 
     assert asyncio.run(main()) == list(range(10))
     assert batches == [4, 4, 2]
 
 
-def test_an_error_reaches_every_caller_and_the_next_call_works():
+@pytest.mark.parametrize("is_immediate", [False, True])
+def test_an_error_reaches_every_caller_and_the_next_call_works(is_immediate):
     fails = [True]
 
     async def call(items):
@@ -50,7 +54,7 @@ def test_an_error_reaches_every_caller_and_the_next_call_works():
         return items
 
     async def main():
-        shared = SharedCall(call)
+        shared = SharedCall(call, is_immediate=is_immediate)
         first = await asyncio.gather(shared(1), shared(2), return_exceptions=True)
         return first, await shared(3)
 

@@ -24,6 +24,8 @@ _DRAIN_S = 2.0
 class LocalGatewaySide:
     """The broker itself, and the gateway's way to it."""
 
+    is_immediate = True
+
     def __init__(self, url: str, *, queue: str, name: str, limits: BrokerLimits):
         self._address = Address.parse(url)
         self._ledger = Ledger(self._address.folder, limits)
