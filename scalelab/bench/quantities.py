@@ -41,6 +41,7 @@ _BY_NAME: tuple[tuple[str, Better, Scale], ...] = (
     (r".*(digits_lost|abs_error|relative_error).*", "lower", "none"),
     (r"(lost|errors|rejected|unanswered|restarts|twice)(_.*)?", "lower", "none"),
     (r"(model|teacher)_bytes.*", "lower", "none"),
+    (r"engines_within_limits", "higher", "none"),
     (r".*speedup.*", "higher", "machine"),
 )
 """the first that fits the whole name decides, before the unit"""
@@ -54,6 +55,7 @@ _BY_UNIT: dict[str, tuple[Better, Scale]] = {
 }
 _HEADLINES = re.compile(
     r"latency(_p50|_p95)?|throughput|knee_rate|goodput|(digit|pin)_accuracy|train_time|step_time|peak_memory"
+    r"|query_time_.*"
 )
 
 

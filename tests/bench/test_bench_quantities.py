@@ -21,6 +21,7 @@ from scalelab.bench.quantities import quantity
         ("lost_worker", "requests", "lower", "none"),
         ("errors", "requests", "lower", "none"),
         ("speedup_batch_32", "1", "higher", "machine"),
+        ("engines_within_limits", "1", "higher", "none"),
     ],
 )
 def test_the_better_side_is_known(name, unit, better, scale):
@@ -48,7 +49,13 @@ def test_what_has_no_better_side_is_never_judged(name, unit):
 
 
 def test_headlines_are_few_and_each_has_a_better_side():
-    names = {"latency_p50": "s", "latency_p95": "s", "throughput": "1/s", "pin_accuracy": "share"}
+    names = {
+        "latency_p50": "s",
+        "query_time_duckdb": "s",
+        "latency_p95": "s",
+        "throughput": "1/s",
+        "pin_accuracy": "share",
+    }
     assert all(quantity(name, unit).is_headline for name, unit in names.items())
     assert not any(quantity(name, "s").is_headline for name in ("latency_p99", "recovery", "latency_int8"))
     assert quantity("latency_p95", "s").label == "latency p95"
