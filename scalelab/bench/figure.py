@@ -14,7 +14,7 @@ from scalelab.core.page import BLUE, GREEN, GREY, ORANGE, RED, Figure
 
 PALETTE = (BLUE, ORANGE, GREEN, RED, "#8b62c9", "#2a9aa8", "#b0528f", GREY)
 ROWS = 40
-"""of a plot; the table has all"""
+"""of a plot"""
 WIDE = 20.0
 """values over this factor stand on a logarithmic axis"""
 
@@ -49,16 +49,22 @@ def dot_figure(
     rows = list(dict.fromkeys(dot.row for dot in dots))
     series = list(dict.fromkeys(dot.series for dot in dots))
     shown = rows[:ROWS]
+    if len(rows) > ROWS:
+        lead += f" The first {ROWS} of {len(rows):,} rows are drawn; the table of every metric has all."
+        # a text for each dot goes with it
+        wanted = set(shown)
+        kept = [place for place, dot in enumerate(dots) if dot.row in wanted]
+        dots, labels = [dots[place] for place in kept], labels and [labels[place] for place in kept]
     middles = sorted(abs(dot.spread.median) for dot in dots)
     factor, suffix = scale_of(dots[0].spread.unit, middles[len(middles) // 2])
     targets = sorted({target * factor for target in targets_s})
     ends = [end * factor for dot in dots for end in (dot.spread.low, dot.spread.median, dot.spread.high)]
     unit = "1/s" if suffix == "/s" else suffix.strip()
     x_axis = _axis(f"{axis} [{unit}]" if unit else axis, [*ends, *targets])
-    has_texts = len(rows) == len(dots)  # more in one row would write over each other
+    has_texts = len(shown) == len(dots)  # more in one row would write over each other
     plot = go.Figure()
     for number, name in enumerate(series):
-        own = [(place, dot) for place, dot in enumerate(dots) if dot.series == name and dot.row in shown]
+        own = [(place, dot) for place, dot in enumerate(dots) if dot.series == name]
         middles = [dot.spread.median * factor for _, dot in own]
         plot.add_scatter(
             x=middles, y=[dot.row for _, dot in own], name=name or title, cliponaxis=False,
@@ -79,8 +85,6 @@ def dot_figure(
         _mark(plot, target, suffix)
     list_rows(plot, shown)
     plot.update_layout(showlegend=len(series) > 1)
-    if len(rows) > ROWS:
-        lead += f" The first {ROWS} of {len(rows):,} rows are drawn; the table has all."
     has_series = len(series) > 1
     return Figure(
         title, lead, plot, f"{title}: {_told(dots, has_series)}",

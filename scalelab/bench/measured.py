@@ -10,7 +10,7 @@ from typing import Any
 
 from scalelab.bench.results import newest_of, rounds_of
 from scalelab.bench.spread import Spread, spread_of
-from scalelab.core.records import RunRecord
+from scalelab.core.records import Metric, RunRecord
 
 BUSY_CORES = 0.4
 """from so many busy cores on, before a point began, its rates are lower bounds"""
@@ -60,9 +60,13 @@ class Measured:
 
     @cached_property
     def spreads(self) -> dict[str, Spread]:
-        """The spread of every metric, in the order of the record."""
-        names = dict.fromkeys(metric.name for record in self.rounds for metric in record.metrics)
-        return {name: spread for name in names if (spread := spread_of(self.rounds, name))}
+        """The spread of every metric, in the order of the record; a curve's values are places, not tries."""
+        held: dict[str, list[Metric]] = {}
+        for record in self.rounds:
+            for metric in record.metrics:
+                if not metric.name.startswith("curve_"):
+                    held.setdefault(metric.name, []).append(metric)
+        return {name: spread for name, metrics in held.items() if (spread := spread_of(metrics))}
 
     def values(self, name: str) -> list[float]:
         """All values of a metric, round after round."""

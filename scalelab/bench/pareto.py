@@ -19,7 +19,7 @@ RING = "#f2c14e"
 NAMED = 12
 """points that have a name each"""
 DRAWN = 500
-"""points of a plot; the table has all"""
+"""points of a plot, those of the front first"""
 
 
 def pareto_front(points: Sequence[Sequence[float]]) -> list[int]:
@@ -104,7 +104,8 @@ def pareto_figure(points: Sequence[Measured]) -> Figure | None:
                 point.spreads["usd_per_million"].middle_text if "usd_per_million" in point.spreads else "–",
                 "yes" if i in front else "no",
             )
-            for i, (point, gain, seconds, cost) in enumerate(zip(full, gains, p95_s, costs, strict=True))
+            for i in sorted(drawn)
+            for point, gain, seconds, cost in [(full[i], gains[i], p95_s[i], costs[i])]
         ),
         height=460,
     )  # fmt: skip

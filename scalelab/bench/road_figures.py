@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from scalelab.bench.figure import Dot, dot_figure
@@ -44,7 +45,8 @@ def gain_figure(points: Sequence[Measured]) -> Figure | None:
                 Spread("times", rate.median / base, rate.low / base, rate.high / base, rate.n, rate.of),
             )
         )  # fmt: skip
-    dots = [dot for dot in dots if sum(other.series == dot.series for other in dots) > 1]
+    steps = Counter(dot.series for dot in dots)
+    dots = [dot for dot in dots if steps[dot.series] > 1]
     if len(dots) < 3:
         return None
     return dot_figure(
@@ -127,7 +129,7 @@ def family_figures(points: Sequence[Measured]) -> list[Figure]:
     families: dict[tuple[str, str], list[tuple[Measured, str, Spread]]] = {}
     for point in points:
         for name, spread in point.spreads.items():
-            if name not in DRAWN_ELSEWHERE and not name.startswith("curve_"):
+            if name not in DRAWN_ELSEWHERE:
                 families.setdefault((spread.unit, name.split("_")[0]), []).append((point, name, spread))
     figures = [_family(members) for members in families.values() if len(members) > 2]
     return figures[:FAMILIES]

@@ -15,7 +15,10 @@ from scalelab.core.records import RunRecord
 from scalelab.core.units import MIB, format_rate, format_seconds
 
 CURVES = 8
-"""of one plot; the table has all"""
+"""of one plot"""
+WINDOWS = 200
+"""of one curve; of more, every k-th is drawn, and the line goes through the medians of `BINS` ranges"""
+BINS = 24
 
 
 def rung_figures(points: Sequence[Measured]) -> list[Figure]:
@@ -49,17 +52,16 @@ def curve_figure(points: Sequence[Measured]) -> Figure | None:
         if number >= CURVES:
             continue
         colour = PALETTE[number % len(PALETTE)]
-        windows: dict[float, list[float]] = {}
-        for rate, p95 in curve:
-            windows.setdefault(rate, []).append(1e3 * p95)
-        rates += windows
+        line = _medians(curve)
+        rates += [rate for rate, _ in curve]
         p95_ms += [1e3 * p95 for _, p95 in curve]
         plot.add_scatter(
-            x=list(windows), y=[statistics.median(found) for found in windows.values()],
+            x=[rate for rate, _ in line], y=[1e3 * p95 for _, p95 in line],
             name=point.title, mode="lines", line={"color": colour}, legendgroup=point.title,
         )  # fmt: skip
+        thinned = curve[:: max(1, len(curve) // WINDOWS)]
         plot.add_scatter(
-            x=[rate for rate, _ in curve], y=[1e3 * p95 for _, p95 in curve], legendgroup=point.title,
+            x=[rate for rate, _ in thinned], y=[1e3 * p95 for _, p95 in thinned], legendgroup=point.title,
             name=point.title, mode="markers", marker={"color": colour, "size": 7}, showlegend=False,
         )  # fmt: skip
         if knee is not None and at_knee is not None:
@@ -89,6 +91,19 @@ def curve_figure(points: Sequence[Measured]) -> Figure | None:
         tuple(rows),
         height=480,
     )
+
+
+def _medians(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return for each rate the median of its windows; rates of very many windows are put into bins."""
+    bins: dict[float, list[tuple[float, float]]] = {}
+    low, high = math.log(curve[0][0]), math.log(curve[-1][0])
+    for rate, p95 in curve:
+        place = rate if len(curve) <= WINDOWS else (math.log(rate) - low) // ((high - low) / BINS or 1)
+        bins.setdefault(place, []).append((rate, p95))
+    return [
+        (statistics.median(rate for rate, _ in found), statistics.median(p95 for _, p95 in found))
+        for found in bins.values()
+    ]
 
 
 def _mark_target(plot: Any, target_ms: float) -> None:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from scalelab.core.records import RunRecord
+from scalelab.core.records import Metric
 from scalelab.core.stats import estimate_median
 from scalelab.core.units import GIB, MIB
 
@@ -39,8 +39,10 @@ class Spread:
         """Return ``12.3 [11.9, 12.8] ms``; a single value has no interval."""
         factor, suffix = scale_of(self.unit, self.median)
         sign = _SIGNS.get(self.unit, "")
-        middle, low, high = (_digits(x * factor) for x in (self.median, self.low, self.high))
-        return f"{sign}{middle}{suffix}" if self.n == 1 else f"{sign}{middle} [{low}, {high}]{suffix}"
+        middle = f"{sign}{_digits(self.median * factor)}"
+        if self.n == 1:
+            return middle + suffix
+        return f"{middle} [{_digits(self.low * factor)}, {_digits(self.high * factor)}]{suffix}"
 
     @property
     def middle_text(self) -> str:
@@ -53,28 +55,22 @@ class Spread:
         return str(self) if self.n == 1 else f"{self} ({self.n})"
 
 
-def spread_of(rounds: Sequence[RunRecord], name: str) -> Spread | None:
-    """Return the spread of a metric over the rounds of one point, or None if none of them has it.
+def spread_of(held: Sequence[Metric]) -> Spread | None:
+    """Return the spread of a metric, given as each round of one point holds it, or None if no round does.
 
     Of several rounds each counts once, with the median of its values (many values of a round are no
     independent tries). The interval is `estimate_median`'s up to 30 values, and beyond that between the
     order statistics at n/2 ± 0.98 √n (Conover, Practical Nonparametric Statistics, 3.2), its limit for many.
     """
-    held = [
-        (metric.values, metric.unit)
-        for record in rounds
-        for metric in record.metrics
-        if metric.name == name and metric.values
-    ]
+    held = [metric for metric in held if metric.values]
     if not held:
         return None
-    unit = held[-1][1]
     if len(held) == 1:
-        values, of = list(held[0][0]), "values"
+        values, of = list(held[0].values), "values"
     else:
-        values, of = [statistics.median(values) for values, _ in held], "rounds"
+        values, of = [statistics.median(metric.values) for metric in held], "rounds"
     median, low, high = _interval(values)
-    return Spread(unit, median, low, high, len(values), of)
+    return Spread(held[-1].unit, median, low, high, len(values), of)
 
 
 def scale_of(unit: str, amount: float) -> tuple[float, str]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scalelab.bench.measured import Measured, read_suites
-from scalelab.bench.quantities import quantity
 from scalelab.bench.spread import NOT_MEASURED
 from scalelab.core.page import csv_text
 from scalelab.core.records import RunRecord
@@ -105,9 +104,7 @@ def _metrics(suite: str, points: Sequence[Measured]) -> Table | None:
     rows = []
     for point in points:
         for name, spread in point.spreads.items():
-            if name.startswith("curve_"):  # its values are places, not tries
-                continue
-            label, n = quantity(name, spread.unit).label, spread.n
+            label, n = name.replace("_", " "), spread.n
             # one value has no interval: no ends rather than two that look measured
             ends = [f"{end:.6g}" if n > 1 else "" for end in (spread.low, spread.high)]
             median = f"{spread.median:.6g}"

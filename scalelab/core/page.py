@@ -115,7 +115,7 @@ def csv_link(name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
     file = "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split()) + ".csv"
     kind = "text/csv"
     if len(data) > PLAIN_CSV:
-        data, file, kind = gzip.compress(data, mtime=0), file + ".gz", "application/gzip"
+        data, file, kind = gzip.compress(data, 6, mtime=0), file + ".gz", "application/gzip"
     file, address = html.escape(file), f"data:{kind};base64,{base64.b64encode(data).decode()}"
     return f'<a class="download" download="{file}" href="{address}">Download {file}</a>'
 
@@ -146,14 +146,17 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """
     into = io.StringIO()
     csv.writer(into, lineterminator="\n").writerows(
-        [("'" + cell if _is_formula(cell) else cell).replace("\r", " ") for cell in row]
+        [cell if cell[:1].isalnum() or not _is_formula(cell) else "'" + cell for cell in row]
         for row in (header, *rows)
     )
-    return into.getvalue()
+    return into.getvalue().replace("\r", " ")  # which would end a line
+
+
+_FORMULA_STARTS = set("=+-@＝＋－＠")
 
 
 def _is_formula(cell: str) -> bool:
-    if not cell.strip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")):
+    if cell.lstrip()[:1] not in _FORMULA_STARTS:
         return False
     try:
         float(cell)

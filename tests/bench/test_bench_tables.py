@@ -58,7 +58,7 @@ def test_rounds_count_once_each_however_many_values_they_hold():
         record("s/a", metric("latency", "s", [0.01 * n] * 50), run={"key": "k", "round": n})
         for n in (1, 2, 3)
     ]
-    spread = spread_of(rounds, "latency")
+    spread = spread_of([one.metric("latency") for one in rounds])
     assert (spread.n, spread.of, spread.median) == (3, "rounds", 0.02)
     assert spread.text == "20 [10, 30] ms (3)"
 
@@ -102,7 +102,7 @@ def test_the_interval_covers_the_true_median_nearly_always(n):
     held = 0
     for _ in range(200):
         values = [source.expovariate(1.0) for _ in range(n)]
-        spread = spread_of([record("s/a", metric("m", "1", values))], "m")
+        spread = spread_of([metric("m", "1", values)])
         held += spread.low <= 0.6931 <= spread.high
     assert held >= 200 * 0.88  # 95 % of them, less the luck of 200 and the bootstrap's own at small n
 
