@@ -31,8 +31,8 @@ SCENARIOS = ("single_stream", "server", "offline")
               help="May be repeated.  [default: all three]")  # fmt: skip
 @click.option("--rate", type=float, help="Arrivals per second in server.  [default: half of what it bears]")
 @click.option("--bound-p99-ms", default=200.0, show_default=True, help="LoadGen's bound on p99 in server.")
-@click.option("--duration", "duration_s", default=10.0, show_default=True, help="Of each run [s].")
-@click.option("--rounds", default=6, show_default=True, help="Runs of each side, in turn.")
+@click.option("--duration", "duration_s", default=6.0, show_default=True, help="Of each run [s].")
+@click.option("--rounds", default=10, show_default=True, help="Runs of each side, in turn.")
 @click.option("--timeout", "timeout_s", default=10.0, show_default=True, help="Limit on one request [s].")
 @click.option("--within", default=0.1, show_default=True, type=click.FloatRange(0, 1, min_open=True),
               help="Largest difference that counts as agreement, as a share.")  # fmt: skip
@@ -71,13 +71,16 @@ def judge(
         )
         plan.target.check_answer(timeout_s)
     chosen = scenarios or SCENARIOS
-    bears = find_rate(plan) if "offline" in chosen or ("server" in chosen and rate is None) else 0.0
+    rates = {"single_stream": 1.0, "server": rate}
+    for one in chosen:
+        if rates.get(one) is None:
+            rates[one] = find_rate(plan, one) * (0.5 if one == "server" else 1)
     steps, found = 2 * rounds * len(chosen), []
     with progress("in turn", steps * (duration_s + 2)) as on_progress:
         for number, scenario in enumerate(chosen):
             found.append(
                 judge_one(
-                    scenario, plan, rate_per_s=bears if scenario == "offline" else rate or bears / 2,
+                    scenario, plan, rate_per_s=rates[scenario],
                     bound_p99_s=bound_p99_ms / 1e3, duration_s=duration_s, rounds=rounds, seed=seed,
                     on_round=lambda done, before=2 * rounds * number: on_progress((before + done) / steps),
                 )

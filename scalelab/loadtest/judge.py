@@ -55,7 +55,7 @@ class Agreement:
     failures: Mapping[str, int]
     """requests of either side that got no good answer"""
     limited: int = 0
-    """rounds in which our generator, not the service, was the bottleneck"""
+    """runs in which a generator, LoadGen's or ours, was the bottleneck and not the service"""
 
     @property
     def quantity(self) -> str:
@@ -84,7 +84,7 @@ class Agreement:
             kinds = ", ".join(f"{kind} ({count:,})" for kind, count in sorted(self.failures.items()))
             return f"requests failed: {kinds}; a failed request has no latency"
         if self.limited:
-            return f"our generator was the bottleneck in {self.limited} of {len(self.rounds)} rounds"
+            return f"a generator was the bottleneck in {self.limited} of {2 * len(self.rounds)} runs"
         if len(self.rounds) < ENOUGH_ROUNDS:
             return f"needs {ENOUGH_ROUNDS} rounds, has {len(self.rounds)}"
         return ""
@@ -172,7 +172,8 @@ def judge(
                 on_round(len(theirs) + len(ours))
     failures = sum((Counter(one.failures) for one in [*theirs, *ours]), Counter[str]())
     ratio = paired_ratio([one.value for one in theirs], [one.value for one in ours], seed=seed)
-    return Agreement(scenario, ratio, tuple(theirs), dict(failures), sum(one.is_limited for one in ours))
+    limited = sum(one.is_limited for one in [*theirs, *ours])
+    return Agreement(scenario, ratio, tuple(theirs), dict(failures), limited)
 
 
 @dataclass(frozen=True)
@@ -201,17 +202,19 @@ def measure_ours(scenario: str, plan: Plan, rate_per_s: float, duration_s: float
     return Reading(value, _failures(result), users > 1 and result.generator_is_saturated)
 
 
-def find_rate(plan: Plan) -> float:
-    """Return how many samples a second the plan bears at once, read in two seconds: a pilot for the rates.
+def find_rate(plan: Plan, scenario: str) -> float:
+    """Return how many samples a second the plan bears in this scenario, read in two seconds: a pilot.
+
+    A model in Server runs one sample at a time and gains nothing by batches; a service may.
 
     Raises:
         ConfigError: it answered nothing.
     """
+    if isinstance(plan, ModelPlan) and scenario == "server":
+        return 1 / measure_ours("single_stream", plan, 1.0, PILOT_S).value
     rate_per_s = measure_ours("offline", plan, 1.0, PILOT_S).value
     if not rate_per_s > 0:
-        raise ConfigError(
-            f"no good answer in {PILOT_S:g} s", hint="give a rate, or look at the service first"
-        )
+        raise ConfigError(f"no good answer in {PILOT_S:g} s", hint="look at the service first: is it up?")
     return rate_per_s
 
 

@@ -29,6 +29,7 @@ from scalelab.core.records import Metric, metric
 from scalelab.core.units import GIB
 from scalelab.loadtest.arrivals import check_positive
 from scalelab.loadtest.generator import write_plan
+from scalelab.loadtest.results import SATURATED_SHARE
 from scalelab.loadtest.target import Target
 
 SCENARIOS = {"single_stream": "p90", "server": "p99", "offline": "qps"}
@@ -99,6 +100,13 @@ class LoadgenResult:
     """its arrivals are those of `schedule`, by its own count and clock (Server only)"""
     log: str
     """its summary"""
+    cpu_share: float = 0.0
+    """share of one core that LoadGen and our senders used (of a service; a model's time is its own)"""
+
+    @property
+    def is_limited(self) -> bool:
+        """The senders, which Python runs on one core, had no time to spare: they were the bottleneck."""
+        return self.cpu_share > SATURATED_SHARE
 
     @property
     def value(self) -> float:
@@ -162,7 +170,7 @@ def run_loadgen(
         found = read_logs(folder)
         summary = (folder / "mlperf_log_summary.txt").read_text(encoding="utf-8")
     known = scenario == "server" and _is_known(found, rate_per_s or 0.0, duration_s, seed)
-    return _result(scenario, found, said["failures"], known, summary)
+    return _result(scenario, found, said, known, summary)
 
 
 def need_loadgen() -> None:
@@ -273,7 +281,7 @@ def _is_known(found: Mapping[str, Any], rate_per_s: float, duration_s: float, se
 
 
 def _result(
-    scenario: str, found: Mapping[str, Any], failures: Mapping[str, int], known: bool, summary: str
+    scenario: str, found: Mapping[str, Any], said: Mapping[str, Any], known: bool, summary: str
 ) -> LoadgenResult:
     rate = {
         "single_stream": "result_qps_with_loadgen_overhead",
@@ -284,7 +292,7 @@ def _result(
     times = (found[f"result_{percent}.00_percentile_latency_ns"] / 1e9 for percent in (50, 90, 99))
     return LoadgenResult(
         scenario, int(n), *times, float(found[rate]), found["result_validity"] == "VALID",
-        _reasons(found), dict(failures), known, summary,
+        _reasons(found), said["failures"], known, summary, said["cpu_share"],
     )  # fmt: skip
 
 

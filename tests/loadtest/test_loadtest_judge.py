@@ -13,7 +13,7 @@ from scalelab.core.errors import ConfigError
 from scalelab.core.stats import Verdict, paired_ratio
 from scalelab.loadtest import Target, judge, loadgen_child
 from scalelab.loadtest.judge import Agreement, Reading, chance, markdown
-from scalelab.loadtest.loadgen import LoadgenResult, ServicePlan
+from scalelab.loadtest.loadgen import LoadgenResult, ModelPlan, ServicePlan
 
 SERVICE = ServicePlan(Target("http://127.0.0.1:1", "/ok"))
 
@@ -41,7 +41,7 @@ def agreement(ratios, *, scenario="server", failures=(), limited=0, **changes):
         (agreement([1.0, 1.0, 1.3, 1.3, 1.0, 1.3]), Verdict.INCONCLUSIVE, "more or longer rounds"),
         (agreement([1.0] * 5), Verdict.INCONCLUSIVE, "needs 6 rounds, has 5"),
         (agreement([1.0] * 6, failures={"HTTP 500": 3}), Verdict.INCONCLUSIVE, r"HTTP 500 \(3\)"),
-        (agreement([1.0] * 6, limited=2), Verdict.INCONCLUSIVE, "bottleneck in 2 of 6"),
+        (agreement([1.0] * 6, limited=2), Verdict.INCONCLUSIVE, "bottleneck in 2 of 12"),
     ],
     ids=["same", "slower", "faster", "wide", "few", "failed", "limited"],
 )
@@ -92,6 +92,32 @@ def test_rounds_take_turns_with_the_same_seed_for_both(monkeypatch):
     assert found.failures == {"timeout": 3}
 
 
+def test_the_rate_of_a_model_in_server_is_that_of_single_samples(monkeypatch, tmp_path):
+    (tmp_path / "m.onnx").touch()
+    monkeypatch.setattr(
+        judge,
+        "measure_ours",
+        lambda scenario, *_: Reading(0.01 if scenario == "single_stream" else 900.0, {}),
+    )
+    rates = [
+        judge.find_rate(plan, scenario)
+        for plan in (ModelPlan(tmp_path / "m.onnx"), SERVICE)
+        for scenario in ("server", "offline")
+    ]
+    assert rates == [100.0, 900.0, 900.0, 900.0]
+    monkeypatch.setattr(judge, "measure_ours", lambda *_: Reading(0.0, {"HTTP 500": 9}))
+    with pytest.raises(ConfigError, match="no good answer"):
+        judge.find_rate(SERVICE, "offline")
+
+
+def test_senders_without_time_to_spare_leave_it_open(monkeypatch):
+    monkeypatch.setattr(judge, "run_loadgen", lambda *_, **__: result(cpu_share=0.95))
+    monkeypatch.setattr(judge, "measure_ours", lambda *_: Reading(0.03, {}, is_limited=True))
+    found = judge.judge("server", SERVICE, rate_per_s=9.0, rounds=6)
+    assert found.verdict() is Verdict.INCONCLUSIVE
+    assert "bottleneck in 12 of 12 runs" in found.why()
+
+
 def test_the_luck_of_other_arrivals_shrinks_with_their_number_and_grows_with_the_load():
     few, many = (chance(0.5, n, trials=40) for n in (400, 6400))
     assert many < 0.6 * few
@@ -130,7 +156,7 @@ def test_our_open_loop_of_a_model_is_a_queue_with_one_server(monkeypatch):
 def command(monkeypatch, tmp_path):
     """Return a function that runs the command; both instruments say what it is told."""
     (tmp_path / "m.onnx").touch()
-    monkeypatch.setattr(judge, "find_rate", lambda _: 100.0)
+    monkeypatch.setattr(judge, "find_rate", lambda *_: 100.0)
 
     def run(*words, found=None):
         monkeypatch.setattr(judge, "judge", lambda *_, **__: found)
