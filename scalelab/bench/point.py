@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -120,11 +120,14 @@ def run_point(task: Task, on_poll: Callable[[], None] | None = None) -> PointRes
         found, spent = _run_notebook(task, folder, on_poll)
         produced = _hashes(task)
     except (RunFailed, DataError) as problem:
-        error = problem
-        found = [RunRecord(task.subject, {}, (), {"error": str(problem)}, status="failed")]
+        said = _without_kernels_own(problem.message) + _running_cell(folder, task.stem)
+        error = RunFailed(said, hint=problem.hint)
+        found = [RunRecord(task.subject, {}, (), {"error": str(error)}, status="failed")]
     wall_s = time.monotonic() - started_s
     executed = _executed(folder, task.stem)
-    block = {"worker": "", **task.run, "artifacts": produced, "reference": REFERENCE, "executed": executed}
+    block = run_block(
+        task.run, artifacts=produced, reference=REFERENCE, executed=executed, records=len(found)
+    )
     reference_s = (before_s, measure_reference())
     records = [
         replace(
@@ -139,6 +142,33 @@ def run_point(task: Task, on_poll: Callable[[], None] | None = None) -> PointRes
         for record in found
     ]
     return PointResult(records, executed, produced, wall_s, error.message if error else "")
+
+
+def run_block(
+    given: Mapping[str, Any],
+    *,
+    artifacts: Mapping[str, str] | None = None,
+    reference: str = "",
+    executed: str = "",
+    records: int = 1,
+) -> dict[str, Any]:
+    """Return a record's run block from what the runner knows and what came out.
+
+    Args:
+        given: id, round, place, pair, key, code, tier, suite; and worker, where it has a name.
+        artifacts: sha256 of each file that the point left.
+        reference: name of the reference workload; empty: not taken.
+        executed: path of the executed notebook below the folder of results; empty: there is none.
+        records: how many the point wrote, all of them with this block.
+    """
+    return {
+        "worker": "",
+        **given,
+        "artifacts": dict(artifacts or {}),
+        "reference": reference,
+        "executed": executed,
+        "records": records,
+    }
 
 
 def _run_notebook(
@@ -162,6 +192,7 @@ def _run_notebook(
             memory_bytes=task.memory_bytes,
             env=dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary),
             on_poll=on_poll,
+            name=Path(task.notebook).name,
         )
     if finished.returncode != 0:
         raise RunFailed(_reason(finished.output))
@@ -196,6 +227,24 @@ def _executed(folder: Path, stem: str) -> str:
     except (OSError, ValueError):
         return ""
     return path.relative_to(folder).as_posix()
+
+
+def _without_kernels_own(message: str) -> str:
+    """Return a message without what every kernel says as it starts."""
+    lines = [line for line in message.splitlines() if not line.startswith("[IPKernelApp] WARNING")]
+    return "\n".join(lines).removesuffix("; its last output:")
+
+
+def _running_cell(folder: Path, stem: str) -> str:
+    """Say which cell was running when a point was killed; empty: it was not."""
+    try:
+        notebook = json.loads((folder / "notebooks" / f"{stem}.ipynb").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    for number, cell in enumerate(notebook["cells"], start=1):
+        if cell["metadata"].get("papermill", {}).get("status") == "running":
+            return f"\ncell {number} was running: {''.join(cell['source']).strip().partition(chr(10))[0]}"
+    return ""
 
 
 def _reason(output: str) -> str:

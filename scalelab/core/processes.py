@@ -34,6 +34,8 @@ os.getppid() == int(sys.argv[1]) or sys.exit(143)
 os.execvp(sys.argv[2], sys.argv[2:])
 """
 _POLL_S = 0.1
+_LOOK_S = 0.5
+"""between two searches for new processes of a tree: each reads all processes of the machine"""
 _STARTED_BY = "SCALELAB_STARTED_BY"
 
 
@@ -101,11 +103,13 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     on_poll: Callable[[], None] | None = None,
+    name: str = "",
 ) -> Finished:
     """Run `command` to its end within limits; its whole process tree is gone when this returns.
 
     Args:
         memory_bytes: limit on the resident memory of the tree.
+        name: what an error calls it; empty: the command.
         on_poll: called ten times a second while the child runs (progress bars).
 
     Raises:
@@ -114,10 +118,12 @@ def run(
     """
     import tempfile
 
-    started = time.monotonic()
+    started = looked = time.monotonic()
     peak = 0
+    shown = name or _shown(command)
     with tempfile.TemporaryFile() as output:
         child = start(command, env=env, cwd=cwd, output=output)
+        tree = _tree(child.pid)
         try:
             while True:
                 try:
@@ -125,16 +131,18 @@ def run(
                     break
                 except subprocess.TimeoutExpired:
                     pass
-                peak = max(peak, tree_memory(child.pid))
+                if time.monotonic() - looked > _LOOK_S:
+                    tree, looked = _tree(child.pid), time.monotonic()
+                peak = max(peak, _memory(tree))
                 if memory_bytes is not None and peak > memory_bytes:
                     raise RunFailed(
-                        f"{_shown(command)} used {format_bytes(peak)} of memory, "
+                        f"{shown} used {format_bytes(peak)} of memory, "
                         f"its limit is {format_bytes(memory_bytes)}",
                         hint="use a smaller size or tier, or raise the limit",
                     )
                 if time.monotonic() - started > timeout_s:
                     raise RunFailed(
-                        f"{_shown(command)} did not finish in {format_seconds(timeout_s)}; its last output:\n"
+                        f"{shown} did not finish in {format_seconds(timeout_s)}; its last output:\n"
                         f"{_tail(output)}",
                         hint="use a smaller size or tier, or raise the limit",
                     )
@@ -148,8 +156,12 @@ def run(
 
 def tree_memory(pid: int) -> int:
     """Return the resident memory of a process and its descendants [bytes]; 0 if it is gone."""
+    return _memory(_tree(pid))
+
+
+def _memory(processes: Sequence[Any]) -> int:
     total = 0
-    for process in _tree(pid):
+    for process in processes:
         try:
             total += process.memory_info().rss
         except Exception:  # psutil's NoSuchProcess and AccessDenied: it ended while we looked
