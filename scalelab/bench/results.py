@@ -24,12 +24,16 @@ class Results:
 
 
 def read_results(path: Path | str) -> Results:
-    """Read a folder of results (its ``records.jsonl``), or a ``.jsonl`` file.
+    """Read a folder of results (its ``records.jsonl``), a ``.jsonl`` file, or a bundle (``.zip``).
 
     Raises:
-        DataError: it is not there, cannot be read, or holds no record.
+        DataError: it is not there, cannot be read, holds no record, or is a bundle that has changed.
     """
     path = Path(path)
+    if path.suffix == ".zip":
+        from scalelab.bench.bundle import read_bundle
+
+        return read_bundle(path)
     store = path / "records.jsonl" if path.is_dir() or not path.suffix else path
     damaged: list[Damage] = []
     records = RecordStore(store).read(damaged=damaged)
