@@ -14,7 +14,7 @@ import click
 @click.option("--suite", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="TOML",
               help="The suite that was run, if its notebooks are elsewhere now.")  # fmt: skip
 def bundle(folder: Path, out: Path | None, suite: Path | None) -> None:
-    """Pack the results in FOLDER into one file that others can check.
+    """Pack FOLDER's results into one file for others to check.
 
     It holds the records, the executed notebooks and their sources, the machine, the code's hash, the tables
     and the page. Publish its sha256 where others find it: a bundle that somebody changes and packs anew is

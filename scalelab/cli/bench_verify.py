@@ -11,9 +11,9 @@ import click
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--sha256", default="", metavar="DIGITS", help="The hash that was published with it.")
 def verify(file: Path, sha256: str) -> None:
-    """Find any changed byte in a bundle FILE, and recompute its tables.
+    """Find any changed byte in a bundle, and recompute its tables.
 
-    Nothing in FILE is run. Without the published --sha256 one thing cannot be told:
+    FILE is read, never run. Without the published --sha256 one thing cannot be told:
     whether somebody changed the records and packed a whole new bundle of them.
 
     Exit codes: 0 whole, 1 a change was found, 2 no bundle.
