@@ -163,6 +163,8 @@ def compare_pairs(results: Results, *, margin: float = 0.05, seed: int = 0) -> C
         subject = f"{second} against {first.partition('/')[2]}"
         rows += _rows(subject, pairs, bool(apart), (), margin, seed)
         notes += [f"{subject}: {note}" for note in apart]
+        if any(a.run.get("id") != b.run.get("id") for a, b in pairs):
+            notes.append(f"{subject}: some rounds were not taken in turn, but in different calls")
     if not rows:
         raise ConfigError(
             f"{results.path} has no pair of points to compare", hint="a suite names them: [[pair]]"

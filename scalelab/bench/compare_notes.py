@@ -58,6 +58,7 @@ def notes_of(pairs: Mapping[str, Sequence[Pair]], broken: Sequence[RunRecord]) -
         f"{record.subject} {record.status} in B: {record.notes.get('error') or record.notes.get('reason')}"
         for record in broken
     ]
+    notes += [f"{subject}: no round is in both A and B" for subject, found in pairs.items() if not found]
     every = [pair for found in pairs.values() for pair in found]
     if not every:
         return notes

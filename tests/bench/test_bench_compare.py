@@ -213,6 +213,12 @@ def test_a_point_that_broke_in_b_is_no_pass():
     assert found.gate(0.1) is Verdict.INCONCLUSIVE
 
 
+def test_a_point_without_a_common_round_is_said():
+    a, b = rounds(times())[:4], rounds(times())[4:]
+    found = compare_results(results(a), results(b, name="b"))
+    assert (found.rows, found.notes) == ((), ("s/p: no round is in both A and B",))
+
+
 def test_sides_that_did_not_run_in_turn_are_said():
     later = [replace(each, when="2026-02-01T00:00:00+00:00") for each in rounds(times())]
     told = [
@@ -321,6 +327,13 @@ def test_a_repeated_first_round_does_not_turn_a_pair_around():
     x, y = paired()
     again = replace(x[0], run={**x[0].run, "id": "2", "place": 5})
     assert compare_pairs(results(x, y, [again])).rows[0].change is Change.WORSE
+
+
+def test_rounds_of_a_pair_from_different_calls_are_said():
+    x, y = paired()
+    y[2] = replace(y[2], run={**y[2].run, "id": "2"})
+    assert "s/y against x: some rounds were not taken in turn" in compare_pairs(results(x, y)).notes[0]
+    assert compare_pairs(results(*paired())).notes == ()
 
 
 def test_a_pair_that_was_spread_over_workers_is_no_pair_of_one_machine():

@@ -69,6 +69,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_four_times_the_work_is_worse_and_the_gate_exits_by_it(folder, tmp_path):
     results = read_results(folder)
     row = next(row for row in compare_pairs(results).rows if row.metric == "latency")
