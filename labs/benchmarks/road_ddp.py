@@ -5,6 +5,7 @@
 
 # %% tags=["parameters"]
 processes: int = 2  # ranks, one thread each
+device: str = "cpu"  # cpu (gloo); cuda: a GPU for each rank, and NCCL; auto
 batch_size: int = 64  # images of one step, over all ranks
 steps: int = 12  # measured steps of each variant
 width: int = 2048  # units of each dense layer
@@ -21,7 +22,8 @@ from scalelab.train import DdpConfig, run_ddp
 # ## Run it under torchrun
 
 # %%
-report = run_ddp(DdpConfig(processes=processes, batch_size=batch_size, steps=steps, width=width, seed=seed))
+config = DdpConfig(processes=processes, batch_size=batch_size, steps=steps, width=width, seed=seed)
+report = run_ddp(config, device=device)
 report
 
 # %%
@@ -45,7 +47,13 @@ rows = [
 write_record(
     record_path,
     "ddp",
-    parameters={"processes": processes, "batch_size": batch_size, "steps": steps, "width": width},
+    parameters={
+        "processes": processes,
+        "batch_size": batch_size,
+        "steps": steps,
+        "width": width,
+        "device": report.device,
+    },
     metrics=[metric("throughput", "1/s", rows[1]["images_per_s"]), metric("ddp_ratio", "1", report.ratios)],
     notes={
         "throughput_of": "training images",
@@ -53,8 +61,8 @@ write_record(
         "claims": claims,
         "bought": f"{estimate_median(report.ratios)} times one process's images a second; "
         f"{estimate_median(report.ratios_no_sync)} if gradients are exchanged only every few batches",
-        "method": f"{report.world_size} gloo ranks under torchrun, one thread each, "
-        "in turn with one process of one thread",
+        "method": f"{report.world_size} {'NCCL' if report.device == 'cuda' else 'gloo'} ranks of torchrun, "
+        "one thread each, in turn with one process of one thread",
     },
     seed=seed,
 )

@@ -8,9 +8,7 @@
 # %% tags=["parameters"]
 workload: str = "tokens"  # tokens: small int8 transformer; digits: a CNN that costs less than its request
 systems: str = "mosec-raw,mosec-json,ours,ours-valkey,fastapi-2,litserve"  # in this order, then backwards
-peers: str = (
-    "all"  # which peers may be installed, as mosec,litserve; all; none leaves only ours and the naive app
-)
+peers: str = "all"  # that may be installed, as mosec,litserve; none: only ours and the naive app
 rounds: int = 3  # visits to each system
 closed_s: float = 3.0  # closed loop of 64 connections [s]
 knee_s: float = 4.0  # Poisson window of each rate that is tried [s]; 0: no search
