@@ -1,7 +1,8 @@
 # ScaleLab's commands. Without make (Windows): README.md, "Without make".
 PYTHON ?= $(shell command -v python3 || command -v python)
 BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
-SUITE ?= labs/benchmarks/road.toml
+SUITE ?= road serving_levers data_engines cost training
+TIER ?= laptop
 OUT ?= runs/bench
 PYTEST_ARGS ?=
 LAB_ARGS ?=
@@ -37,9 +38,9 @@ lab: ## copy the labs to LABS=my-labs (what is there stays) and open JupyterLab 
 	@$(PYTHON) scripts/setup.py --extras bench,lab
 	@$(BIN)/scalelab lab start all --folder $(LABS) -- $(LAB_ARGS)
 
-bench: ## run a suite (SUITE=labs/benchmarks/road.toml) into OUT=runs/bench and write its report
-	@$(PYTHON) scripts/setup.py --extras bench
-	@$(BIN)/scalelab bench run $(SUITE) --out $(OUT) $(BENCH_ARGS)
+bench: ## run the suites (SUITE="road cost" TIER=laptop for some) into OUT=runs/bench and open their report
+	@$(PYTHON) scripts/setup.py --extras bench,data
+	@$(BIN)/scalelab bench run $(SUITE) --tier $(TIER) --out $(OUT) --open $(BENCH_ARGS)
 
 lint: setup ## check style and formatting
 	@$(BIN)/ruff check .

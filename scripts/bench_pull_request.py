@@ -6,8 +6,8 @@ The base is checked out beside (`git worktree`), and each round runs base and he
 next one the other way round: a record kept from last week would be of another machine. Both run in this
 environment, with the packages of the head. OUT gets base/SUITE, head/SUITE and comment.md.
 
-Exit code 0 if nothing got worse, 5 if something did, 4 if a point of the head failed, 1 if a claim of its came
-out FAIL, 2 if there is no such base. A suite that the base cannot run is said, and not compared.
+Exit code 0 if nothing got worse, 5 if something did, 4 if a point of the head failed, 1 if a claim in it
+failed, 2 if there is no such base. A suite that the base cannot run is said, and not compared.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def page(outcomes: Sequence[Outcome], commit: str) -> str:
 
 
 def bench(home: Path, *arguments: str) -> int:
-    """Run `scalelab bench` of the sources in `home` with this environment's packages; return its exit code."""
+    """Run `scalelab bench` of the sources in `home` with our packages; return its exit code."""
     env = {**os.environ, "PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([sys.executable, "-m", "scalelab", "bench", *arguments], cwd=home, env=env)
     print(f"{home.name}: bench {' '.join(arguments)}: exit code {done.returncode}", flush=True)
