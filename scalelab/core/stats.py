@@ -85,7 +85,8 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def estimate_median(values: Sequence[float], *, resamples: int = 2000, seed: int = 0) -> Estimate:
     """Return the median and its 95 % percentile-bootstrap interval (Efron 1979).
 
-    Fewer than six values carry no such interval: then it spans all of them.
+    Fewer than six values carry no such interval: then it spans all of them. At 6 to 15 noisy values it holds
+    the true median in 91 to 94 of 100 (simulated); `scalelab.core.ratios` has an interval that holds 95.
     """
     sample = np.asarray(values, dtype=float)
     if sample.size == 0:
@@ -136,7 +137,8 @@ def compare_paired(
     """Time A and B in interleaved pairs (A B, B A, A B, ...) and return how many times longer A takes.
 
     Each side of a pair repeats its call often enough to fill `min_block_s`, so that the clock's own
-    resolution does not matter.
+    resolution does not matter. Beside busy neighbours many short blocks say more than few long ones in the
+    same time (``scripts/bench_repeatability.py`` shows both).
     """
     if pairs < 1:
         raise ConfigError(f"{pairs} pairs cannot be compared", hint="ask for at least 6 pairs")
