@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scalelab.loadtest.judge import Agreement
     from scalelab.loadtest.loadgen import Plan
 
+LOAD = 0.5
 SCENARIOS = ("single_stream", "server", "offline")
 
 
@@ -55,7 +56,7 @@ def judge(
 
     Exit codes: 0 they agree, 5 they differ by more, 6 could not tell.
     """
-    from scalelab.loadtest.judge import find_rate, valid_sentence
+    from scalelab.loadtest.judge import find_rates, valid_sentence
     from scalelab.loadtest.judge import judge as judge_one
     from scalelab.loadtest.loadgen import ModelPlan, ServicePlan, need_loadgen
 
@@ -71,10 +72,7 @@ def judge(
         )
         plan.target.check_answer(timeout_s)
     chosen = scenarios or SCENARIOS
-    rates = {"single_stream": 1.0, "server": rate}
-    for one in chosen:
-        if rates.get(one) is None:
-            rates[one] = find_rate(plan, one) * (0.5 if one == "server" else 1)
+    rates = find_rates(plan, LOAD) | ({} if rate is None else {"server": rate})
     steps, found = 2 * rounds * len(chosen), []
     with progress("in turn", steps * (duration_s + 2)) as on_progress:
         for number, scenario in enumerate(chosen):

@@ -202,24 +202,26 @@ def measure_ours(scenario: str, plan: Plan, rate_per_s: float, duration_s: float
     return Reading(value, _failures(result), users > 1 and result.generator_is_saturated)
 
 
-def find_rate(plan: Plan, scenario: str) -> float:
-    """Return how many samples a second the plan bears in this scenario, read in two seconds: a pilot.
+def find_rates(plan: Plan, load: float) -> dict[str, float]:
+    """Return a rate for `judge` in each scenario [1/s]: a pilot of two seconds says what the plan bears.
 
-    A model in Server runs one sample at a time and gains nothing by batches; a service may.
+    Server gets `load` (a share) of it. A model there runs one sample at a time and gains nothing by batches;
+    a service may. SingleStream uses none.
 
     Raises:
         ConfigError: it answered nothing.
     """
-    if isinstance(plan, ModelPlan) and scenario == "server":
-        return 1 / measure_ours("single_stream", plan, 1.0, PILOT_S).value
-    rate_per_s = measure_ours("offline", plan, 1.0, PILOT_S).value
-    if not rate_per_s > 0:
+    bears_per_s = measure_ours("offline", plan, 1.0, PILOT_S).value
+    if not bears_per_s > 0:
         raise ConfigError(f"no good answer in {PILOT_S:g} s", hint="look at the service first: is it up?")
-    return rate_per_s
+    singly_per_s = bears_per_s
+    if isinstance(plan, ModelPlan):
+        singly_per_s = 1 / measure_ours("single_stream", plan, 1.0, PILOT_S).value
+    return {"single_stream": 1.0, "server": load * singly_per_s, "offline": bears_per_s}
 
 
 def chance(
-    load: float, queries: int, *, rounds: int = ENOUGH_ROUNDS, trials: int = 100, seed: int = 0
+    load: float, queries: int, *, rounds: int = ENOUGH_ROUNDS, trials: int = 200, seed: int = 0
 ) -> float:
     """Return by how much the median of `rounds` ratios of two p99s differs from 1 by other arrivals alone.
 
@@ -237,7 +239,7 @@ def chance(
         waiting = np.maximum(0, waiting + 1 - random.exponential(1 / load, sides))
     tails = np.percentile(latencies, 99, axis=0, method="higher").reshape(2, trials, rounds)
     medians = np.median(tails[0] / tails[1], axis=1)
-    return float(np.percentile(np.abs(np.log(medians)), 95))
+    return float(1.96 * np.log(medians).std())
 
 
 def markdown(found: Sequence[Agreement], within: float = WITHIN) -> str:

@@ -36,6 +36,8 @@ SCENARIOS = {"single_stream": "p90", "server": "p99", "offline": "qps"}
 """the scenarios, each with the quantity that is its result"""
 MIN_QUERIES = 100
 """LoadGen's own default; its early stopping asks for 64 (p90), and for 459 within the bound (p99)"""
+MOST_QUERIES = 2_000_000
+"""of one run: LoadGen prepares all of them before it begins, at some 600 bytes each"""
 BOUND_S = 0.2
 _MEMORY_BYTES = 4 * GIB
 _STARTUP_S = 60.0
@@ -156,11 +158,11 @@ def run_loadgen(
         raise ConfigError(
             f"LoadGen has no scenario {scenario!r} here", hint=did_you_mean(scenario, SCENARIOS)
         )
-    if scenario != "single_stream":
-        check_positive("a rate", rate_per_s if rate_per_s is not None else 0.0, "samples per second")
     bound_s = BOUND_S if bound_p99_s is None else bound_p99_s
     check_positive("a bound", bound_s, "seconds")
     check_positive("a duration", duration_s, "seconds")
+    if scenario != "single_stream":
+        _check_rate(rate_per_s or 0.0, duration_s)
     _check_seed(seed)
     need_loadgen()
     settings = {"rate_per_s": rate_per_s, "bound_s": bound_s, "duration_s": duration_s, "seed": seed}
@@ -202,7 +204,8 @@ def run_child(
     Raises:
         RunFailed: it ended without a result; the message has its last words.
     """
-    spec = {"instrument": instrument, "scenario": scenario, "min_queries": MIN_QUERIES, **settings}
+    limits = {"min_queries": MIN_QUERIES, "most_queries": MOST_QUERIES}
+    spec = {"instrument": instrument, "scenario": scenario, **limits, **settings}
     if isinstance(plan, ServicePlan):
         plan.target.check_listening()
         service = {"connections": plan.connections, "timeout_s": plan.timeout_s}
@@ -210,9 +213,10 @@ def run_child(
     else:
         model = {"model": str(plan.path), "threads": plan.threads, "batch": plan.batch}
         (folder / "spec.json").write_text(json.dumps({**spec, **model}), encoding="utf-8")
+    least_s = MIN_QUERIES / settings["rate_per_s"] if scenario == "server" else 0.0
     done = run(
         [sys.executable, "-m", "scalelab.loadtest.loadgen_child", str(folder)],
-        timeout_s=_STARTUP_S + 10 * settings["duration_s"],
+        timeout_s=_STARTUP_S + 10 * max(settings["duration_s"], least_s),
         memory_bytes=_MEMORY_BYTES,
         cwd=folder,
         on_poll=on_poll,
@@ -262,11 +266,12 @@ def schedule(rate_per_s: float, duration_s: float, seed: int) -> tuple[np.ndarra
     ``mt19937`` and ``exponential_distribution`` as GCC's library has them. Another library draws otherwise;
     LoadGen logs how many it drew and when the next one would be, so a difference is always seen.
     """
+    _check_rate(rate_per_s, duration_s)
     _check_seed(seed)
-    words = np.random.RandomState(seed)
+    words, size = np.random.RandomState(seed), round(1.1 * rate_per_s * duration_s) + 100
     at_ns = np.zeros(1, dtype=np.int64)
     while at_ns[-2:].min() < duration_s * 1e9 or len(at_ns) <= MIN_QUERIES:
-        draws = words.randint(0, 2**32, size=(4096, 2), dtype=np.uint32).astype(np.float64)
+        draws = words.randint(0, 2**32, size=(size, 2), dtype=np.uint32).astype(np.float64)
         uniform = (draws[:, 0] + draws[:, 1] * 2.0**32) / 2.0**64
         gaps_ns = (-np.log(1 - uniform) / rate_per_s * 1e9).astype(np.int64)
         at_ns = np.concatenate([at_ns, at_ns[-1] + np.cumsum(gaps_ns)])
@@ -305,6 +310,15 @@ def _reasons(found: Mapping[str, Any]) -> str:
         words.append(f"Early stopping: {found.get('early_stopping_result', '')}")
     lines = (" ".join(text.replace("*", " ").split()) for text in words)
     return "; ".join(filter(None, lines)) or "it gave no reason"
+
+
+def _check_rate(rate_per_s: float, duration_s: float) -> None:
+    check_positive("a rate", rate_per_s, "samples per second")
+    if rate_per_s * duration_s > MOST_QUERIES:
+        raise ConfigError(
+            f"{rate_per_s:g}/s for {duration_s:g} s are {rate_per_s * duration_s:,.0f} queries",
+            hint=f"LoadGen holds them all in memory: at most {MOST_QUERIES:,}; take a shorter run",
+        )
 
 
 def _check_seed(seed: int) -> None:

@@ -29,6 +29,7 @@ SAMPLES = 64
 """different inputs of a model; LoadGen draws among them"""
 _TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64"}
 _DRAWN_BELOW = 256
+_FASTEST_NS = 50_000
 _SWITCH_S = 0.0005
 """so long a thread may keep Python from the thread that LoadGen sends with (Python's own: 5 ms)"""
 
@@ -136,7 +137,10 @@ def drive(sut: Model | Service, spec: dict[str, Any], folder: Path) -> None:
         setattr(settings, name, spec["seed"])
     if spec["scenario"] == "single_stream":
         settings.scenario = lg.TestScenario.SingleStream
-        settings.single_stream_expected_latency_ns = 50_000  # how many queries it prepares: more than enough
+        # how many queries it prepares: more than Python can ask for, unless the run is very long
+        settings.single_stream_expected_latency_ns = max(
+            _FASTEST_NS, round(1e9 * spec["duration_s"] / spec["most_queries"])
+        )
     elif spec["scenario"] == "server":
         settings.scenario = lg.TestScenario.Server
         settings.server_target_qps = spec["rate_per_s"]

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from scalelab.cli import main
 from scalelab.core.errors import ConfigError
 from scalelab.core.stats import Verdict, paired_ratio
-from scalelab.loadtest import Target, judge, loadgen_child
+from scalelab.loadtest import Target, judge, loadgen, loadgen_child
 from scalelab.loadtest.judge import Agreement, Reading, chance, markdown
 from scalelab.loadtest.loadgen import LoadgenResult, ModelPlan, ServicePlan
 
@@ -99,15 +99,12 @@ def test_the_rate_of_a_model_in_server_is_that_of_single_samples(monkeypatch, tm
         "measure_ours",
         lambda scenario, *_: Reading(0.01 if scenario == "single_stream" else 900.0, {}),
     )
-    rates = [
-        judge.find_rate(plan, scenario)
-        for plan in (ModelPlan(tmp_path / "m.onnx"), SERVICE)
-        for scenario in ("server", "offline")
-    ]
-    assert rates == [100.0, 900.0, 900.0, 900.0]
+    assert judge.find_rates(ModelPlan(tmp_path / "m.onnx"), 0.5)["server"] == pytest.approx(50)
+    rates = judge.find_rates(SERVICE, 0.5)
+    assert (rates["server"], rates["offline"]) == (450, 900)
     monkeypatch.setattr(judge, "measure_ours", lambda *_: Reading(0.0, {"HTTP 500": 9}))
     with pytest.raises(ConfigError, match="no good answer"):
-        judge.find_rate(SERVICE, "offline")
+        judge.find_rates(SERVICE, 0.5)
 
 
 def test_senders_without_time_to_spare_leave_it_open(monkeypatch):
@@ -156,7 +153,7 @@ def test_our_open_loop_of_a_model_is_a_queue_with_one_server(monkeypatch):
 def command(monkeypatch, tmp_path):
     """Return a function that runs the command; both instruments say what it is told."""
     (tmp_path / "m.onnx").touch()
-    monkeypatch.setattr(judge, "find_rate", lambda *_: 100.0)
+    monkeypatch.setattr(judge, "find_rates", lambda *_: dict.fromkeys(loadgen.SCENARIOS, 100.0))
 
     def run(*words, found=None):
         monkeypatch.setattr(judge, "judge", lambda *_, **__: found)

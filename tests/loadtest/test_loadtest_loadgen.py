@@ -128,6 +128,7 @@ def test_a_log_without_a_result_is_said(tmp_path, text):
         ("servr", {}, "mean 'server'"),
         ("server", {}, "a rate of 0.0"),
         ("offline", {"rate_per_s": -1.0}, "a rate of -1.0"),
+        ("offline", {"rate_per_s": 1e6}, "10,000,000 queries"),
         ("server", {"rate_per_s": 5.0, "bound_p99_s": 0.0}, "a bound of 0.0"),
         ("single_stream", {"duration_s": float("nan")}, "a duration of nan"),
         ("single_stream", {"seed": -1}, "a seed of -1"),
