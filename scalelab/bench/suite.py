@@ -226,8 +226,10 @@ def _expand(
     for named in [*entry.get("tiers", {}), *entry.get("only", ())]:
         if named not in tiers:
             raise ConfigError(f"{where}: tier {named!r} is not declared", hint=did_you_mean(named, tiers))
-    of_tier = dict(entry.get("tiers", {}).get(tier, {}))
-    matrix = _matrix(entry.get("matrix", {}), where) | _matrix(of_tier.pop("matrix", {}), where)
+    of_tiers = {each: dict(values) for each, values in entry.get("tiers", {}).items()}
+    matrices = {each: _matrix(values.pop("matrix", {}), where) for each, values in of_tiers.items()}
+    of_tier = of_tiers.get(tier, {})
+    matrix = _matrix(entry.get("matrix", {}), where) | matrices.get(tier, {})
     if tier not in entry.get("only", [tier]):
         return []
     points = []
