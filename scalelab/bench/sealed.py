@@ -190,12 +190,20 @@ def _trouble(name: str) -> str:
 
 
 def _twice(name: str, names: dict[str, str]) -> str:
-    """Take the name down; return what it clashes with: Windows and macOS do not tell a.txt from A.txt."""
-    other = names.get(name.casefold())
-    names[name.casefold()] = name
-    if other is None:
-        return ""
-    return "it is there twice" if other == name else f"it and {other!r} would be one file"
+    """Take the name down, and its folders as ""; return what it clashes with.
+
+    Windows and macOS do not tell a.txt from A.txt.
+    """
+    folded = name.casefold()
+    parts = folded.split("/")
+    folders = ["/".join(parts[:count]) for count in range(1, len(parts))]
+    other = names.get(folded)
+    names[folded] = name
+    if other:
+        return "it is there twice" if other == name else f"it and {other!r} would be one file"
+    if other == "" or any(names.setdefault(folder, "") for folder in folders):
+        return "it would be a file and a folder"
+    return ""
 
 
 def _against(manifest: bytes, members: Mapping[str, bytes]) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ from scalelab.bench.evidence import (
     derived,
     drawing_hash,
     parse_records,
+    plain,
     read_json,
 )
 from scalelab.bench.keys import code_files, code_hash
@@ -45,6 +46,8 @@ class Findings:
     """names of the tables that its records do not give"""
     notes: tuple[str, ...]
     """what should be known, and is no change"""
+    unjudged: tuple[str, ...] = ()
+    """names of the tables that were made by other code and come out otherwise here"""
 
     @property
     def is_whole(self) -> bool:
@@ -72,10 +75,17 @@ def verify_bundle(path: Path, *, sha256: str = "") -> Findings:
     changed += _strange(members)
     records, damaged = parse_records(members[RECORDS])
     notes = [f"{RECORDS}, line {line}: {why}: left out" for line, why in damaged]
-    tables, others, said = _follow(members)
-    changed += [*others, *unlike_their_run(members, records)]
-    notes += [*said, *_origin(members, records)]
-    return Findings(found.sha256, tuple(changed), tables, tuple(notes))
+    told = read_json(members.get(TABLES, b""))
+    is_same_code = isinstance(told, dict) and told.get("code") == drawing_hash()
+    tables, others = _follow(members, told)
+    if is_same_code:
+        changed += others
+    else:
+        notes.append(f"other code made tables and page: {REPORT} was not judged, open it as a stranger's")
+    changed += unlike_their_run(members, records)
+    notes += _origin(members, records)
+    judged, unjudged = (tables, ()) if is_same_code else ((), tables)
+    return Findings(found.sha256, tuple(changed), judged, tuple(notes), unjudged)
 
 
 def _strange(members: Mapping[str, bytes]) -> Iterator[Changed]:
@@ -90,33 +100,24 @@ def _strange(members: Mapping[str, bytes]) -> Iterator[Changed]:
             yield name, "no part of a bundle"
 
 
-def _follow(members: Mapping[str, bytes]) -> tuple[tuple[str, ...], list[Changed], list[str]]:
-    """Return the tables that differ, other members that do not follow from the records, and notes."""
-    told = read_json(members.get(TABLES, b""))
-    is_same_code = isinstance(told, dict) and told.get("code") == drawing_hash()
+def _follow(members: Mapping[str, bytes], told: object) -> tuple[tuple[str, ...], list[Changed]]:
+    """Return the tables, and the other members, that do not follow from the records."""
     try:
         anew = derived(members[RECORDS], members.get(SUITE, b""))
     except Exception as error:  # records of a stranger may break a page in ways that nobody thought of
-        return (), [(RECORDS, f"no tables can be made of them ({type(error).__name__}: {error})")], []
+        why = f"no tables can be made of them ({type(error).__name__}: {plain(str(error))})"
+        return _tables_that_differ(told, None) or ("all",), [(RECORDS, why)]
     differ = _tables_that_differ(told, read_json(anew[TABLES]))
     others = {
         MACHINE: "not the machines of the records",
         TABLES: "not written as the records give it",
         REPORT: "not the page of these records",
     }
-    changed = [
+    return differ, [
         (name, why)
         for name, why in others.items()
         if name in members and members[name] != anew[name] and not (name == TABLES and differ)
     ]
-    if is_same_code:
-        return differ, changed, []
-    notes = [
-        "tables and page were made by other code, so they were not judged: to do that, install its version"
-    ]
-    if differ:
-        notes.append(f"here these tables come out otherwise: {', '.join(differ)}")
-    return (), [], notes
 
 
 def _tables_that_differ(told: object, anew: object) -> tuple[str, ...]:

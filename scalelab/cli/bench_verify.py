@@ -18,18 +18,25 @@ def verify(file: Path, sha256: str) -> None:
 
     Exit codes: 0 whole, 1 a change was found, 2 no bundle.
     """
+    from scalelab.bench.evidence import plain
     from scalelab.bench.verify import published, verify_bundle
 
     found = verify_bundle(file, sha256=published(sha256) if sha256 else "")
     for note in found.notes:
-        click.secho(f"note: {note}", fg="yellow", err=True)
+        click.secho(f"note: {plain(note)}", fg="yellow", err=True)
     for name, why in found.changed:
-        click.secho(f"changed: {name}: {why}", fg="red")
+        click.secho(f"changed: {name}: {plain(why)}", fg="red")
     for name in found.tables_differ:
-        click.secho(f"changed: the table {name} is not what the records give", fg="red")
+        click.secho(f"changed: the table {plain(name)} is not what the records give", fg="red")
     click.echo(f"sha256 {found.sha256}")
     if not found.is_whole:
         raise SystemExit(1)
-    click.echo("whole: each byte is as it was packed, and the tables follow from the records")
+    if found.unjudged:
+        click.echo(
+            f"not recomputed, since other code made them: the tables {', '.join(map(plain, found.unjudged))}"
+        )
+        click.echo("whole: each byte is as it was packed")
+    else:
+        click.echo("whole: each byte is as it was packed, and the tables follow from the records")
     if not sha256:
         click.echo("Is it the one that was published? Give its hash: --sha256")

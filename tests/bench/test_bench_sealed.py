@@ -111,7 +111,7 @@ def packed_by_others(path, members, **settings):
     ("C:/x", "outside of its folder"), ("..\\x", "outside of its folder"), ("a.txt", "it is there twice"),
     ("A.TXT", "'a.txt' would be one file"), ("nul", "no name for a file"), ("x/com1.txt", "no name"),
     ("trailing.", "no name"), ("a//b", "no name"), ("a/", "no name"), ("e\x1b[31m", "no name"),
-    ("x" * 241, "longer than 240"), ("r\u202eltr", "no name"),
+    ("a.txt/b", "a file and a folder"), ("x" * 241, "longer than 240"), ("r\u202eltr", "no name"),
 ])  # fmt: skip
 def test_a_name_that_is_trouble_is_refused_by_name(tmp_path, name, why):
     path = packed_by_others(tmp_path / "x.zip", [("a.txt", "1"), (name, "2")])
@@ -120,6 +120,11 @@ def test_a_name_that_is_trouble_is_refused_by_name(tmp_path, name, why):
     if name != "a.txt":
         with pytest.raises(ConfigError, match=why):
             seal({"a.txt": b"", name: b""}, tmp_path / "y.zip")
+
+
+def test_a_folder_cannot_become_a_file_either(tmp_path):
+    with pytest.raises(DataError, match="'A': it would be a file and a folder"):
+        unseal(packed_by_others(tmp_path / "x.zip", [("a/b", "1"), ("A", "2")]))
 
 
 def test_a_link_in_the_archive_is_found(tmp_path, archive):
