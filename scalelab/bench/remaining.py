@@ -38,22 +38,23 @@ def estimate(left: Sequence[Visit], spent: Mapping[str, Sequence[float]], *, slo
         slots: how many run at one time.
     """
     ranges = [_range(visit.point, spent) for visit in left]
-    low_s, high_s = (sum(ends) for ends in zip(*ranges, strict=True)) if ranges else (0.0, 0.0)
-    longest_s = max((high for _, high in ranges), default=0.0)
-    unknown = sum(low == 0 for low, _ in ranges)
+    low_s, high_s = sum(low for low, _, _ in ranges), sum(high for _, high, _ in ranges)
+    longest_s = max((high for _, high, _ in ranges), default=0.0)
+    unknown = sum(not is_known for _, _, is_known in ranges)
     return Remaining(low_s / slots, min(high_s, high_s / slots + longest_s), unknown)
 
 
-def _range(point: Point, spent: Mapping[str, Sequence[float]]) -> tuple[float, float]:
+def _range(point: Point, spent: Mapping[str, Sequence[float]]) -> tuple[float, float, bool]:
+    """Return the least and the most that a round takes [s], and whether that is more than its limit."""
     own = spent.get(point.name)
     if own:
         low_s, high_s = min(own) / _AGAIN, max(own) * _AGAIN
     else:
         siblings = [s for name, many in spent.items() if _family(name) == point.family for s in many]
         if not siblings:
-            return 0.0, point.timeout_s
+            return 0.0, point.timeout_s, False
         low_s, high_s = min(siblings) / _SIBLING, max(siblings) * _SIBLING
-    return min(low_s, point.timeout_s), min(high_s, point.timeout_s)
+    return min(low_s, point.timeout_s), min(high_s, point.timeout_s), True
 
 
 def _family(name: str) -> str:
