@@ -92,7 +92,7 @@ print(f"{book.inr_per_usd:.4f} rupees a dollar: {book.inr_source.title}, {book.i
 # %%
 plot_bars(
     sorted(table, key=lambda row: row["rupees a million"]), "offer", ["rupees a million"],
-    y_title="rupees a million predictions", title=f"{model} at {rate.median:,.0f} images a second",
+    y_title="rupees a million", title=f"{model} at {rate.median:,.0f} images a second",
 )  # fmt: skip
 
 # %%

@@ -56,7 +56,15 @@ route = "/v1/pins" if is_naive else "/v1/pins?wait_s=5"
 with running_stack(model_path=path, broker=broker, naive=is_naive, **levers) as stack:
     target = Target(stack.url, route, bodies, {"Content-Type": "application/octet-stream"})
     closed = run_closed(target, users, closed_s, 0.5)
-    knee = find_knee(target, slo_p95_s, budget_s=budget_s, seed=seed) if budget_s else None
+    knee = budget_s and find_knee(
+        target,
+        slo_p95_s,
+        budget_s=budget_s,
+        window_s=2.0,
+        confirm_s=3.0,
+        start_rate_per_s=0.8 * closed.throughput_per_s,
+        seed=seed,
+    )
     calm = None if knee else run_open(target, closed.throughput_per_s / 2, open_s, 0.5, seed=seed)
     memory = stack.memory_bytes()
     stats = stack.stats()
@@ -68,7 +76,7 @@ curve = [
     for point in (knee.curve() if knee else [])
     if point.result.p95_s is not None
 ]
-plot_lines(curve, "requests a second", ["p95 [ms]"], y_title="p95 [ms]", is_log=True) if curve else "no knee"
+plot_lines(curve, "requests a second", ["p95 [ms]"], y_title="p95 [ms]") if curve else "no search"
 
 # %%
 held = knee.held_rate_per_s if knee else closed.throughput_per_s
@@ -96,7 +104,7 @@ write_record(
     notes={
         "throughput_of": f"requests, p95 < {slo_p95_s * 1e3:g} ms",
         "slo_p95_s": slo_p95_s,
-        "knee": knee and knee_note(knee),
+        "knee": knee_note(knee) if knee else None,
         "claims": [
             claim(
                 "every request of the closed loop got a good answer",
