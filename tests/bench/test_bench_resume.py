@@ -276,4 +276,6 @@ def test_a_record_has_every_key_of_its_run_block(again, tmp_path):
     again(Pretend(fails=["train"]))
     given = {"id", "round", "place", "pair", "key", "code", "tier", "suite"}
     found = {"worker", "artifacts", "reference", "executed", "records"}
-    assert {frozenset(json.loads(record.to_json())["run"]) for record in records(tmp_path)} == {given | found}
+    assert {frozenset(json.loads(record.to_json())["run"]) for record in records(tmp_path)} == {
+        frozenset(given | found)
+    }
