@@ -1,12 +1,13 @@
 """A against A: of 100 seeded comparisons of one thing with itself, at most five call a difference."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from scalelab.bench.compare import Change, compare_results
-from scalelab.bench.results import Results
+from scalelab.bench.results import Results, read_results
 from scalelab.core.records import RunRecord, metric
 from scalelab.core.stats import Verdict
 
@@ -50,6 +51,39 @@ def test_the_same_distribution_is_called_different_at_most_5_times_in_100(n, noi
         (row,) = compare_results(side("a", a), side("b", b)).rows
         called += row.change in CALLED
     assert called <= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [6, 10])
+def test_real_rounds_of_one_work_are_called_different_in_at_most_5_per_cent(n):
+    """32 rounds of one network on a busy machine (`scripts/bench_repeatability.py --batches 1 1`), times from
+    3 to 32 ms. A thousand resamples: at a true rate of 5 % four in ten hundreds would hold more than five.
+    """
+    pool = read_results(Path(__file__).with_name("real_rounds.jsonl")).records
+    called = dict.fromkeys(("throughput", "latency_p50", "latency_p95"), 0)
+    failed = 0
+    for seed in range(10 * TRIES):
+        found = compare_results(*halves(pool, n, seed), metrics=list(called))
+        assert len(found.rows) == len(called)
+        for row in found.rows:
+            called[row.metric] += row.change in CALLED
+        failed += found.gate(0.1) is Verdict.FAIL
+    assert max(called.values()) <= 50, called
+    assert failed <= 25  # of one side, over all three
+
+
+def halves(pool, n, seed):
+    """Draw two times n of the rounds, none twice."""
+    drawn = np.random.default_rng(seed).permutation(len(pool))[: 2 * n]
+    return (
+        Results(Path(name), tuple(as_round(pool[k], number) for number, k in enumerate(chosen)))
+        for name, chosen in (("a", drawn[:n]), ("b", drawn[n:]))
+    )
+
+
+def as_round(record, number):
+    """Return a record as that round of one point; without the reference, raw values are compared."""
+    return replace(record, subject="s/p", reference_s=(), run={"key": "k", "round": number})
 
 
 @pytest.mark.parametrize("noise", [lognormal, spikes], ids=lambda noise: noise.__name__)
