@@ -19,7 +19,7 @@ from scalelab.core.records import RecordStore
 def main() -> None:
     """Run what is not yet done, then print the table of each model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tier", default="", help="complete: all peers; ci: none")
+    parser.add_argument("--tier", default="laptop", help="complete: all peers; ci: none")
     parser.add_argument("--out", type=Path, default=runs_folder() / "serving")
     parser.add_argument("--fresh", action="store_true", help="run again what is done already")
     given = parser.parse_args()

@@ -22,6 +22,8 @@ artifacts: str = ""  # folder shared by the points; empty: runs/lab/artifacts, t
 record_path: str = ""  # where to write the RunRecord; empty: show only
 
 # %%
+import statistics
+
 from scalelab.bench import (
     artifacts_folder,
     claim,
@@ -71,11 +73,11 @@ with running_stack(model_path=path, broker=broker, naive=is_naive, **levers) as 
 closed.throughput_per_s, knee.rate_per_s if knee else calm.p95_s, stats
 
 # %%
-curve = [
-    {"requests a second": round(point.rate_per_s), "p95 [ms]": point.result.p95_s * 1e3}
-    for point in (knee.curve() if knee else [])
-    if point.result.p95_s is not None
-]
+tried: dict[int, list[float]] = {}
+for point in knee.curve() if knee else []:
+    if point.result.p95_s is not None:
+        tried.setdefault(round(point.rate_per_s), []).append(point.result.p95_s * 1e3)
+curve = [{"requests a second": rate, "p95 [ms]": statistics.median(seen)} for rate, seen in tried.items()]
 plot_lines(curve, "requests a second", ["p95 [ms]"], y_title="p95 [ms]") if curve else "no search"
 
 # %%
