@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -170,6 +171,80 @@ def test_a_run_that_is_ended_takes_its_kernel_with_it_and_leaves_the_folder_free
     until(lambda: not is_alive(int((folder / "pid").read_text())))
     with hold_lock(folder / "out" / ".lock", doing="the next run"):
         assert RecordStore(folder / "out" / "records.jsonl").read() == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="only on POSIX: sends SIGKILL")
+def test_after_kill_9_in_the_third_of_four_points_the_same_command_runs_two(folder):
+    body = f"""
+import pathlib, threading
+from scalelab.bench import write_record
+with open({str(folder / "began")!r}, "a") as began:
+    began.write(f"{{x}} ")
+if x == 3 and not pathlib.Path({str(folder / "go")!r}).exists():
+    threading.Event().wait()
+write_record(record_path, "tiny", parameters={{"x": x}}, metrics=[])
+"""
+    source = json.loads((folder / "n.ipynb").read_text())
+    source["cells"][1]["source"] = body
+    (folder / "n.ipynb").write_text(json.dumps(source))
+    (folder / "suite.toml").write_text(
+        '[[point]]\nname = "p"\nnotebook = "n.ipynb"\nmatrix = { x = [1, 2, 3, 4] }\n'
+    )
+    command = [sys.executable, "-m", "scalelab", "bench", "run", "suite.toml", "--out", "out"]
+    child = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: (folder / "began").exists() and "3" in (folder / "began").read_text(), limit_s=240)
+    finally:
+        child.kill()
+        child.wait()
+    (folder / "go").touch()
+    said = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+    assert said.returncode == 0, said.stderr
+    assert (folder / "began").read_text().split() == ["1", "2", "3", "3", "4"]
+    records = RecordStore(folder / "out" / "records.jsonl").read()
+    assert [(record.parameters["x"], record.status) for record in records] == [
+        (n, "done") for n in (1, 2, 3, 4)
+    ]
+    assert said.stdout.count("kept from an earlier run") == 2
+
+
+@pytest.mark.slow
+def test_a_point_over_its_memory_is_a_failed_record_that_names_the_cell_and_keeps_the_notebook(folder):
+    source = json.loads((folder / "n.ipynb").read_text())
+    source["cells"][1]["source"] = (
+        "print('before')\nhoard = bytearray(900 * 2**20)\nimport threading; threading.Event().wait()"
+    )
+    (folder / "n.ipynb").write_text(json.dumps(source))
+    text = '[[point]]\nname = "greedy"\nnotebook = "n.ipynb"\nmemory_mib = 700\n'
+    (folder / "suite.toml").write_text(text)
+    watcher = Watcher()
+    result = run_suite(load_suite(folder / "suite.toml"), folder / "out", watcher=watcher)
+    assert result.statuses == {"greedy": "failed"}
+    assert re.match(r"n\.ipynb used \S+ MiB of memory, its limit is 700 MiB", watcher.details["greedy"])
+    assert watcher.details["greedy"].endswith("cell 3 was running: print('before')"), "after the injected one"
+    [record] = RecordStore(folder / "out" / "records.jsonl").read()
+    assert record.run["executed"] == "notebooks/greedy.ipynb"
+    assert "before" in (folder / "out" / record.run["executed"]).read_text()
+    assert len(record.reference_s) == 2
+
+
+@pytest.mark.slow
+def test_a_point_that_does_not_leave_its_file_has_failed_and_an_old_notebook_is_not_shown_as_its_own(folder):
+    (folder / "suite.toml").write_text(
+        SUITE.partition('[[point]]\nname = "broken"')[0].replace("made-3", "gone")
+    )
+    suite, watcher = load_suite(folder / "suite.toml"), Watcher()
+    assert run_suite(suite, folder / "out", watcher=watcher).statuses == {"first": "failed"}
+    assert watcher.details["first"] == "n.ipynb left no gone.txt"
+    slow = (folder / "suite.toml").read_text().replace("timeout_s = 60", "timeout_s = 0.05")
+    (folder / "suite.toml").write_text(slow)  # ends before papermill has written anything
+    (folder / "out" / "notebooks" / "first.ipynb").write_text("{}")
+    run_suite(load_suite(folder / "suite.toml"), folder / "out", watcher=watcher)
+    assert [record.run["executed"] for record in RecordStore(folder / "out" / "records.jsonl").read()] == [
+        "notebooks/first.ipynb",
+        "",
+    ]
 
 
 def test_an_unknown_parameter_stops_the_suite_before_the_first_point(folder):
