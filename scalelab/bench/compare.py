@@ -149,8 +149,10 @@ def compare_results(
 def compare_pairs(results: Results, *, margin: float = 0.05, seed: int = 0) -> Comparison:
     """Compare the points that stand in pairs in one suite, which ran in turn: A is the first named.
 
+    A pair of which one side never succeeded has no row, and a note says so.
+
     Raises:
-        ConfigError: the records have no pair of which both sides succeeded.
+        ConfigError: no record stands in a pair.
     """
     rounds = rounds_of(results.records)
     rows: list[Row] = []
@@ -165,7 +167,9 @@ def compare_pairs(results: Results, *, margin: float = 0.05, seed: int = 0) -> C
         notes += [f"{subject}: {note}" for note in apart]
         if any(a.run.get("id") != b.run.get("id") for a, b in pairs):
             notes.append(f"{subject}: some rounds were not taken in turn, but in different calls")
-    if not rows:
+    alone = [subject for subject in _paired(results.records) if subject not in rounds]
+    notes += [f"{subject} stands in a pair and never succeeded: nothing to compare" for subject in alone]
+    if not rows and not alone:
         raise ConfigError(
             f"{results.path} has no pair of points to compare", hint="a suite names them: [[pair]]"
         )
@@ -190,6 +194,13 @@ def _rows(
         row = compare_metric(subject, name, pairs, is_same_machine=not is_apart, margin=margin, seed=seed)
         if row is not None:
             yield row
+
+
+def _paired(records: Iterable[RunRecord]) -> dict[str, None]:
+    """Return the subjects that stand in pairs, whatever became of them."""
+    found = [(record.subject, record.run.get("pair")) for record in records if record.run.get("pair")]
+    partners = [f"{subject.partition('/')[0]}/{partner}" for subject, partner in found]
+    return dict.fromkeys([*(subject for subject, _ in found), *partners])
 
 
 def _pairs_named(rounds: dict[str, tuple[RunRecord, ...]]) -> list[tuple[str, str]]:

@@ -344,6 +344,15 @@ def test_a_pair_that_was_spread_over_workers_is_no_pair_of_one_machine():
     assert found.rows[0].basis == "reference"
 
 
+def test_a_pair_of_which_one_side_failed_has_no_row_and_is_said():
+    x, y = paired()
+    found = compare_pairs(results(x, [replace(each, status="failed", metrics=()) for each in y]))
+    assert (found.rows, found.notes) == (
+        (),
+        ("s/y stands in a pair and never succeeded: nothing to compare",),
+    )
+
+
 def test_a_folder_without_pairs_says_so():
     with pytest.raises(ConfigError, match="no pair of points"):
         compare_pairs(results(rounds(times())))
