@@ -2,23 +2,29 @@
 
 Latency of an open loop counts from the *intended* send time: a server that freezes for a second makes every
 request of that second late, and a generator that politely waits with it would hide that
-("coordinated omission"). The load comes from locust in a process of its own.
+("coordinated omission"). The load comes from locust in a process of its own. MLPerf LoadGen, which is not
+ours, measures the same beside it (`loadtest.judge`).
 """
 
 from scalelab.core.lazy import export
 
 __all__ = [
+    "Agreement",
     "BurstResult",
     "Knee",
     "KneePoint",
     "LatencyHistogram",
     "LoadResult",
+    "LoadgenResult",
+    "ModelPlan",
     "Profile",
+    "ServicePlan",
     "Target",
     "find_knee",
     "parse_profile",
     "run_burst",
     "run_closed",
+    "run_loadgen",
     "run_open",
     "run_profile",
 ]
@@ -31,6 +37,8 @@ __getattr__ = export(
         "results": ["BurstResult", "LoadResult"],
         "knee": ["Knee", "KneePoint", "find_knee"],
         "target": ["Target"],
+        "loadgen": ["LoadgenResult", "ModelPlan", "ServicePlan", "run_loadgen"],
+        "judge": ["Agreement"],
         "driver": ["run_burst", "run_closed", "run_open", "run_profile"],
     },
 )

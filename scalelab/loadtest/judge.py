@@ -1,9 +1,9 @@
 """Our numbers beside LoadGen's, round by round in turn: do two instruments agree on one thing?
 
 The tail of a queue is the luck of its arrivals. LoadGen's own rule for a p99 known with 99 % confidence is
-270,336 queries (Reddi et al. 2020, arXiv:1911.02549); at half load, two draws of 6,000 arrivals still differ
-by some 10 %. So both instruments get the *same* arrivals, a new draw each round: what is left between them
-is how they send, wait and count.
+270,336 queries (Reddi et al. 2020, arXiv:1911.02549); of 6,000 arrivals at half load, two draws still differ
+by up to 15 % (`chance`). So both instruments get the *same* arrivals, a new draw each round: what is left
+between them is how they send, wait and count.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import pytest
 from scalelab.core.errors import ConfigError, DataError, MissingDependency, RunFailed
 from scalelab.core.machine import free_port
 from scalelab.loadtest import Target, judge, loadgen
+from scalelab.loadtest.arrivals import poisson
 from scalelab.loadtest.judge import measure_ours
 from scalelab.loadtest.loadgen import (
     ModelPlan,
@@ -57,6 +58,16 @@ def test_the_schedule_is_a_poisson_process(rate, duration_s):
     assert abs(gaps_s.mean() * rate - 1) < 4 / np.sqrt(n)
     assert abs(gaps_s.std() * rate - 1) < 6 / np.sqrt(n)  # exponential: the spread is the mean
     assert abs((gaps_s > 1 / rate).mean() - np.exp(-1)) < 4 * 0.49 / np.sqrt(n)
+
+
+def test_our_arrivals_and_loadgens_follow_one_law():
+    theirs_s, ours_s = (
+        np.sort(np.diff(times_s)) for times_s in (schedule(500, 20.0, 1)[0], poisson(500, 20.0, seed=1))
+    )
+    at_s = np.concatenate([theirs_s, ours_s])
+    shares = [np.searchsorted(gaps_s, at_s, side="right") / len(gaps_s) for gaps_s in (theirs_s, ours_s)]
+    # Kolmogorov and Smirnov: one law in a thousand draws is farther apart
+    assert np.abs(shares[0] - shares[1]).max() < 1.95 * np.sqrt(1 / len(theirs_s) + 1 / len(ours_s))
 
 
 def test_a_slow_schedule_still_has_the_least_number_of_queries():
