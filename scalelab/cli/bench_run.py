@@ -39,7 +39,9 @@ def run(
     executor: str,
     open_page: bool,
 ) -> None:
-    """Run SUITE, a .toml file or a shipped suite's name; what is done already is kept.
+    """Run suites of notebooks; what is done already is kept.
+
+    SUITE is a .toml file, or the name of a suite that ships with ScaleLab, such as road.
 
     \b
     scalelab bench run road --tier laptop --open

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from scalelab.bench.suite import Point
 
 _SAY_AGAIN_S = 0.5
+"""drawing more often would cost what is measured"""
 
 
 class Progress:
@@ -22,6 +23,7 @@ class Progress:
         self._status: Any = None
         self._running: dict[str, float] = {}
         self._numbers: dict[str, str] = {}
+        self._to_say: dict[str, str] = {}
         self._remaining: Remaining | None = None
         self._as_of_s = self._said_s = 0.0
 
@@ -33,21 +35,22 @@ class Progress:
 
     def started(self, point: Point, number: int, total: int, remaining: Remaining | None = None) -> None:
         """Show that a round of a point begins."""
-        from rich.markup import escape
-
         self._as_of_s = self._running[point.title] = time.monotonic()
         self._numbers[point.title] = f"{number}/{total}  {point.title}"
         self._remaining = remaining
         if self._console.is_terminal:
-            self._status = self._status or self._console.status("")
+            self._status = self._status or self._console.status("", refresh_per_second=1 / _SAY_AGAIN_S)
             self._status.start()
             self._say()
         else:
             left = left_text(remaining, 0.0)
-            self._console.print(escape(f"{self._numbers[point.title]} ...{f'  {left}' if left else ''}"))
+            self._to_say[point.title] = f"{self._numbers[point.title]} ...{f'  {left}' if left else ''}"
 
     def tick(self) -> None:
-        """Refresh the elapsed time, twice a second: drawing more often would cost what is measured."""
+        """Refresh the elapsed time."""
+        for line in self._to_say.values():
+            self._console.print(line, markup=False)
+        self._to_say.clear()
         if self._status is not None and time.monotonic() - self._said_s > _SAY_AGAIN_S:
             self._say()
 
@@ -55,6 +58,7 @@ class Progress:
         """Leave one line that says how a round ended."""
         from rich.markup import escape
 
+        self._to_say.pop(point.title, None)  # it was kept, or skipped
         self._running.pop(point.title, None)
         if not self._running:
             self._stop()
