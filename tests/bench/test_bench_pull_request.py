@@ -30,12 +30,14 @@ SOURCE = """\
 record_path: str = ""  # where to write the RunRecord; empty: show only
 
 # %%
-from scalelab.bench import write_record
+from scalelab.bench import claim, write_record
 from scalelab.core.records import metric
 from scalelab.core.stats import measure
 
 seconds = measure(lambda: sum(range(SIZE)), min_iterations=30, min_duration_s=0.05)
-write_record(record_path, "mini", parameters={}, metrics=[metric("latency", "s", seconds)])
+said = {"the size is even": SIZE % 2 == 0, "the size is 1": SIZE == 1}
+notes = {"claims": [claim(text, holds, "SIZE") for text, holds in said.items()]}
+write_record(record_path, "mini", parameters={}, metrics=[metric("latency", "s", seconds)], notes=notes)
 """
 
 
@@ -116,6 +118,17 @@ def test_a_suite_that_the_base_does_not_have_is_said_and_not_judged(repository):
     done = run(repository, *asked)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The base cannot run this suite" in (repository / "out" / "comment.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_claim_that_only_the_head_breaks_fails_the_job(repository):
+    commit_suite(repository, size=20_001)
+    done = run(repository, "--base", "HEAD~1", "--suite", "labs/benchmarks/mini.toml", "--rounds", "1")
+    assert done.returncode == 1, done.stdout + done.stderr
+    text = (repository / "out" / "comment.md").read_text()
+    assert "FAIL, which the base kept: the size is even" in text
+    assert "kept: the size is 1" not in text, "the base broke that one too"
 
 
 @pytest.mark.slow
