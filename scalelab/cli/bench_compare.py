@@ -67,8 +67,11 @@ def compare(
     if fail_over is None:
         return
     verdicts = {verdict.value for _, verdict in judged}
-    colour = "red" if "FAIL" in verdicts else "green" if verdicts == {"PASS"} else "yellow"
-    click.secho(words, fg=colour, err=True)
+    is_pass = verdicts == {"PASS"} and not found.broken and not found.only_a
+    word, colour = (
+        ("FAIL", "red") if "FAIL" in verdicts else ("PASS", "green") if is_pass else ("warning", "yellow")
+    )
+    click.secho(f"{word}: {words}", fg=colour, err=True)
     if "FAIL" in verdicts:
         raise SystemExit(OBJECTIVE_MISSED)
     if found.broken:
@@ -91,11 +94,13 @@ def _sentence(found: Comparison, judged: tuple[tuple[Row, Any], ...], limit: flo
         said.append(f"{len(found.broken)} did not finish in B: {_some(found.broken)}")
     if names["INCONCLUSIVE"]:
         said.append(f"{len(names['INCONCLUSIVE'])} could not be told: {_some(names['INCONCLUSIVE'])}")
+    if judged and not said:
+        said.append(f"none of {len(judged)} judged metrics is worse by more than {per_cent}")
     if found.only_a:
         said.append(f"{len(found.only_a)} not in B: {_some(found.only_a)}")
     if not judged:
         said.append("nothing was judged: no headline metric is in both (name one by --metric)")
-    return "; ".join(said) or f"none of {len(judged)} judged metrics is worse by more than {per_cent}"
+    return "; ".join(said)
 
 
 def _some(names: list[str] | tuple[str, ...]) -> str:
@@ -131,7 +136,8 @@ def _show(found: Comparison) -> None:
     for row, cells in zip(found.rows, text.rows, strict=True):
         colour = COLOURS[row.change.value]
         table.add_row(*map(escape, cells[:-1]), f"[{colour}]{row.change.value}[/]")
-    console.print(table)
+    if found.rows:
+        console.print(table)
     console.print(f"\nB against A: {counted(found.rows)}")
     for why, count in Counter(row.why for row in found.rows if row.why).most_common():
         console.print(f"  {count} inconclusive: {escape(why)}")

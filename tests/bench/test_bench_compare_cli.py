@@ -41,10 +41,10 @@ def bench_compare(*arguments):
     ("points", "options", "code", "said"),
     [
         ({"p": 1.3}, [], 0, "1 worse"),
-        ({"p": 1.3}, ["--fail-over", "10%"], 5, "1 worse by more than 10 %: s/p latency_p95"),
-        ({"p": 1.3}, ["--fail-over", "50%"], 0, "none of 1 judged metrics is worse by more than 50 %"),
+        ({"p": 1.3}, ["--fail-over", "10%"], 5, "FAIL: 1 worse by more than 10 %: s/p latency_p95"),
+        ({"p": 1.3}, ["--fail-over", "50%"], 0, "PASS: none of 1 judged metrics is worse by more than 50 %"),
         ({"p": 0.8}, ["--fail-over", "0%"], 0, "none of 1"),
-        ({"p": 1.1}, ["--fail-over", "10%"], 0, "1 could not be told: s/p latency_p95"),
+        ({"p": 1.1}, ["--fail-over", "10%"], 0, "warning: 1 could not be told: s/p latency_p95"),
         ({"p": 1.1}, ["--fail-over", "10%", "--strict"], 6, "1 could not be told"),
         ({"p": 1.0}, ["--fail-over", "10%", "--strict"], 0, "none of 1"),
     ],
@@ -60,6 +60,13 @@ def test_a_point_that_broke_in_b_does_not_pass_the_gate(folder):
     assert result.exit_code == 4
     assert "1 did not finish in B: s/q" in result.output
     assert "s/q failed in B: MemoryError" in result.output
+
+
+def test_a_point_that_b_lacks_is_a_warning(folder):
+    a, b = folder("a", {"p": 1.0, "old": 1.0}), folder("bb", {"p": 1.0})
+    result = bench_compare(a, b, "--fail-over", "10%")
+    assert result.exit_code == 0
+    assert "warning: none of 1 judged metrics is worse by more than 10 %; 1 not in B: s/old" in result.output
 
 
 def test_few_rounds_are_a_warning_that_counts_and_names(folder):
