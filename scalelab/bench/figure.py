@@ -90,7 +90,7 @@ def dot_figure(
         title, lead, plot, f"{title}: {_told(dots, has_series)}",
         ("step", *(("of",) if has_series else ()), "measured", "n"),
         tuple(
-            (d.row, *((d.series,) if has_series else ()), str(d.spread), f"{d.spread.n} {d.spread.of}")
+            (d.row, *((d.series,) if has_series else ()), str(d.spread), d.spread.n_text)
             for d in dots
         ),
         height=150 + (44 if has_texts else 34) * max(2, len(shown)),

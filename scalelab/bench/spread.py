@@ -50,6 +50,11 @@ class Spread:
         return str(replace(self, n=1))
 
     @property
+    def n_text(self) -> str:
+        """Return ``7 rounds``; of a single value ``1``."""
+        return "1" if self.n == 1 else f"{self.n} {self.of}"
+
+    @property
     def text(self) -> str:
         """Return it with its n: ``12.3 [11.9, 12.8] ms (7)``."""
         return str(self) if self.n == 1 else f"{self} ({self.n})"

@@ -129,7 +129,9 @@ def _split(line: str) -> tuple[str, ...]:
 
 
 def _first_line(text: str) -> str:
-    return text.splitlines()[0] if text else ""
+    """Cut what a cell has no room for; the page says all of it under what did not finish."""
+    line = text.strip().splitlines()[0].strip() if text.strip() else ""
+    return line if len(line) <= 100 else line[:99] + "…"
 
 
 def _slug(*parts: Any) -> str:

@@ -74,26 +74,31 @@ def figure_section(number: int, figure: Figure, *, height: int | None = None) ->
         number: one of its own for each figure of a page.
         height: of the plot [px], instead of the figure's own.
     """
-    height = height or figure.height
-    figure.plot.update_layout(
-        margin={"l": 70, "r": 20, "t": 30, "b": 60}, height=height, paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)", font={"family": "system-ui"},
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},  # on light and dark paper
-        legend={"orientation": "h", "y": -62 / (height - 90), "yanchor": "top"},
-    )  # fmt: skip
-    grid = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.5)"}
-    figure.plot.update_xaxes(**grid)
-    figure.plot.update_yaxes(**grid)
+    style_plot(figure.plot, height or figure.height)
     plot = figure.plot.to_html(
         full_html=False, include_plotlyjs=False, div_id=f"plot-{number}", default_width="100%",
         config={"displaylogo": False, "responsive": True},
     )  # fmt: skip
     return (
-        f'<section><h2>{html.escape(figure.title)}</h2><p class="lead">{html.escape(figure.lead)}</p>'
-        f'<div class="plot" role="img" aria-label="{html.escape(figure.alt, quote=True)}">{plot}</div>'
+        f'<section><div class="keep"><h2>{html.escape(figure.title)}</h2>'
+        f'<p class="lead">{html.escape(figure.lead)}</p>'
+        f'<div class="plot" role="img" aria-label="{html.escape(figure.alt, quote=True)}">{plot}</div></div>'
         "<details><summary>The numbers</summary>"
         f"{csv_table(figure.title, figure.header, figure.rows)}</details></section>"
     )
+
+
+def style_plot(plot: Any, height: int) -> None:
+    """Give a plot our margins, its legend below, and colours that are seen on light and dark paper."""
+    plot.update_layout(
+        margin={"l": 70, "r": 20, "t": 30, "b": 60}, height=height, paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)", font={"family": "system-ui"},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},
+        legend={"orientation": "h", "y": -62 / (height - 90), "yanchor": "top"},
+    )  # fmt: skip
+    grid = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.5)"}
+    plot.update_xaxes(**grid)
+    plot.update_yaxes(**grid)
 
 
 def csv_table(

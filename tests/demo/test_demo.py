@@ -80,7 +80,7 @@ def test_the_page_draws_every_plot_offline_and_fits_a_phone(results, chromium):
         width = page.evaluate("document.documentElement.scrollWidth")
         page.screenshot(path=str(results / "report.png"), full_page=True)
         browser.close()
-    assert plots == drawn == 10
+    assert plots == drawn >= 12  # the road's own, and those of what else its steps measured
     assert not problems
     assert all(url.startswith(("file:", "data:", "blob:")) for url in requests), requests
     assert width <= 400
