@@ -49,7 +49,7 @@ class Progress:
     def tick(self) -> None:
         """Refresh the elapsed time."""
         for line in self._to_say.values():
-            self._console.print(line, markup=False)
+            self._console.print(line, markup=False, soft_wrap=True)
         self._to_say.clear()
         if self._status is not None and time.monotonic() - self._said_s > _SAY_AGAIN_S:
             self._say()
@@ -68,7 +68,7 @@ class Progress:
         }
         shown = words.get(status, f"[red]{status}[/]")
         label = escape(self._numbers.pop(point.title, point.title))
-        self._console.print(f"{label}  {shown}  {escape(detail)}")
+        self._console.print(f"{label}  {shown}  {escape(detail)}".rstrip(), soft_wrap=True)
 
     def _say(self) -> None:
         from rich.markup import escape
@@ -94,8 +94,9 @@ def left_text(remaining: Remaining | None, elapsed_s: float) -> str:
     low, high = _rounded(low_s), _rounded(high_s)
     if not remaining.unknown:
         return f"{high} left" if low == high else f"{low} to {high} left"
-    times = "1 round was" if remaining.unknown == 1 else f"{remaining.unknown} rounds were"
-    return f"{low} to {high} left ({times} never timed and may take up to the limit)"
+    span = f"{low} to {high}" if low_s else f"up to {high}"
+    of = "a round" if remaining.unknown == 1 else f"{remaining.unknown} rounds"
+    return f"{span} left (of {of} only the limit is known)"
 
 
 def _rounded(seconds: float) -> str:

@@ -96,8 +96,9 @@ def test_what_cannot_be_run_is_refused_by_its_value(bench, tmp_path, words, said
         (
             Remaining(0, 600, 2),
             0,
-            "0 s to 10 min left (2 rounds were never timed and may take up to the limit)",
+            "up to 10 min left (of 2 rounds only the limit is known)",
         ),
+        (Remaining(200, 600, 1), 20, "3 min to 10 min left (of a round only the limit is known)"),
         (Remaining(10, 20, 0), 21, "longer than it ever took"),
         (Remaining(0, 0, 0), 0, ""),
         (None, 0, ""),
