@@ -52,6 +52,8 @@ class Replay:
     verdict: Verdict
     """PASS: all that could be judged holds here. FAIL: something does not. INCONCLUSIVE: could not tell"""
     notes: tuple[str, ...]
+    numbers: tuple[tuple[Row, Verdict | None], ...] = ()
+    """the headline rows of the comparison, each with its vote; None: it has none"""
 
 
 def replay(
@@ -111,15 +113,16 @@ def judge_replay(
             why = plain(str(record.notes.get("error") or record.notes.get("reason")))
             said.append(f"{record.subject} {record.status} here: {why}")
             votes.append(Verdict.INCONCLUSIVE)
-    comparison = None
+    comparison, numbers = None, []
     if rounds[0].keys() & rounds[1].keys():
         comparison = compare_results(there, here)
-        judged = comparison.judged(within)
-        voting = [verdict for row, verdict in judged if _has_vote(row)]
+        for row, verdict in comparison.judged(within):
+            numbers.append((row, verdict if _has_vote(row) else None))
+        voting = [vote for _, vote in numbers if vote is not None]
         votes += voting
-        if silent := len(judged) - len(voting):
+        if silent := len(numbers) - len(voting):
             said.append(
-                f"{silent} of {len(judged)} headline numbers have no vote: fewer than {ENOUGH_PAIRS} rounds, "
+                f"{silent} of {len(numbers)} headline numbers have no vote: under {ENOUGH_PAIRS} rounds, "
                 "or no number that means the same on both machines"
             )
         said += map(plain, comparison.notes)
@@ -127,7 +130,7 @@ def judge_replay(
         verdict = Verdict.FAIL
     else:
         verdict = Verdict.PASS if set(votes) == {Verdict.PASS} else Verdict.INCONCLUSIVE
-    return Replay(comparison, claims, verdict, tuple(dict.fromkeys(said)))
+    return Replay(comparison, claims, verdict, tuple(dict.fromkeys(said)), tuple(numbers))
 
 
 def _has_vote(row: Row) -> bool:

@@ -70,6 +70,8 @@ def _show(found: Replay) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from scalelab.bench.compare_text import table_of
+
     console = Console(highlight=False)
     claims = Table("point", "claim", "there", "here", "measured here", box=None, padding=(0, 1, 0, 0))
     for claim in found.claims:
@@ -77,11 +79,12 @@ def _show(found: Replay) -> None:
         claims.add_row(escape(claim.subject), escape(claim.text), there, here, escape(claim.detail))
     if found.claims:
         console.print(claims)
-    if found.comparison is not None:
-        text = found.comparison.table()
-        numbers = Table(*map(escape, text.header), box=None, padding=(0, 1, 0, 0))
-        for row in text.rows:
-            numbers.add_row(*map(escape, row))
-        console.print("\nA is the bundle, B is here")
+    if found.numbers:
+        text = table_of([row for row, _ in found.numbers])
+        numbers = Table(*map(escape, (*text.header[:-1], "here")), box=None, padding=(0, 1, 0, 0))
+        for cells, (_, vote) in zip(text.rows, found.numbers, strict=True):
+            shown = "no vote" if vote is None else f"[{COLOURS[vote.value]}]{vote.value}[/]"
+            numbers.add_row(*map(escape, cells[:-1]), shown)
+        console.print("\nThe headline numbers: A in the bundle, B here")
         console.print(numbers)
     warn(list(found.notes))

@@ -1,5 +1,7 @@
 """A bundle's points run again: what holds here, what does not, what could not be told, what is not run."""
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
@@ -59,6 +61,7 @@ def test_numbers_of_few_rounds_have_no_vote_and_it_is_said():
     found = judge_replay(results(rounds=1), results(rounds=1, speed=0.1))
     assert found.verdict is Verdict.PASS, "by its claim"
     assert "1 of 1 headline numbers have no vote" in found.notes[0]
+    assert [(row.metric, vote) for row, vote in found.numbers] == [("throughput", None)]
     assert verdict(results(rounds=1, verdicts=()), results(rounds=1, verdicts=())) is Verdict.INCONCLUSIVE
 
 
@@ -147,6 +150,7 @@ def test_a_real_bundle_does_not_hold_where_the_program_is_slow(small_bundle, tmp
     done = run(small_bundle, tmp_path / "out", "--trust", "--sample", "1")
     assert done.exit_code == 1, done.output
     assert "It does not hold here." in done.output
+    assert re.search(r"it is fast +PASS +FAIL +speed 0.5", done.output), done.output
 
 
 @pytest.fixture
