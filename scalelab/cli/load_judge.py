@@ -102,7 +102,7 @@ def _table(found: list[Agreement], within: float) -> Table:
 
     table = Table(title="MLPerf LoadGen beside our own numbers, measured in turn")
     for name in HEADER:
-        table.add_column(name, justify="right" if name in HEADER[2:6] else "left")
+        table.add_column(name, justify="right" if name in HEADER[2:6] else "left", no_wrap=name == "agree")
     for one in found:
         table.add_row(*cells(one, within))
     return table

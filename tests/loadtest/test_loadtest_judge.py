@@ -158,7 +158,7 @@ def command(monkeypatch, tmp_path):
     def run(*words, found=None):
         monkeypatch.setattr(judge, "judge", lambda *_, **__: found)
         words = ("load", "judge", "--model", str(tmp_path / "m.onnx"), *words)
-        return CliRunner().invoke(main, words, env={"COLUMNS": "120"})
+        return CliRunner().invoke(main, words)
 
     return run
 
@@ -169,6 +169,12 @@ def test_the_exit_code_says_whether_they_agree(command, ratio, code):
     shown = command("--scenario", "server", found=found)
     assert shown.exit_code == code, shown.output
     assert "LoadGen says of its server runs: VALID in 6 of 6" in shown.stderr
+
+
+def test_the_verdict_is_whole_in_a_narrow_terminal(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = command("--scenario", "server", found=agreement([1.0, 1.0, 1.3, 1.3, 1.0, 1.3]))
+    assert "INCONCLUSIVE │" in shown.stdout
 
 
 def test_the_record_of_the_command_keeps_every_round(command, tmp_path):
