@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from scalelab.bench.remaining import Remaining
     from scalelab.bench.suite import Point
 
@@ -16,10 +18,10 @@ _SAY_AGAIN_S = 0.5
 class Progress:
     """A `Watcher`: one changing line for what runs, and a line for each round that ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
 
-        self._console = Console(highlight=False)
+        self._console = console or Console(highlight=False)
         self._status: Any = None
         self._running: dict[str, float] = {}
         self._numbers: dict[str, str] = {}

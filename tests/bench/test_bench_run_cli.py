@@ -1,14 +1,17 @@
 """``scalelab bench run`` as its user meets it: several suites, names, rounds, and what it says."""
 
+import io
 import re
 
 import nbformat
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
+from scalelab.bench import Point
 from scalelab.bench.remaining import Remaining
 from scalelab.cli import main
-from scalelab.cli.suite_progress import left_text
+from scalelab.cli.suite_progress import Progress, left_text
 from scalelab.core.records import RecordStore
 
 pytestmark = pytest.mark.filterwarnings("default")  # papermill and nbformat warn about their own future
@@ -107,3 +110,26 @@ def test_what_cannot_be_run_is_refused_by_its_value(bench, tmp_path, words, said
 )
 def test_what_is_left_is_said_as_far_as_it_is_known(remaining, elapsed_s, said):
     assert left_text(remaining, elapsed_s) == said
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_points_that_run_at_one_time_end_with_a_line_each(tmp_path, is_terminal):
+    written = io.StringIO()
+    progress = Progress(Console(file=written, force_terminal=is_terminal, width=100))
+    points = [Point(name, f"[{name}]", tmp_path / "n.ipynb", {}) for name in ("kept", "a", "b")]
+    with progress:
+        progress.started(points[0], 1, 3)
+        progress.ended(points[0], "kept", 0.0, "")
+        for number, point in enumerate(points[1:], start=2):
+            progress.started(point, number, 3, Remaining(10, 20, 0))
+        progress.tick()
+        progress.ended(points[2], "failed", 3.0, "cell [1]: broken")
+        progress.ended(points[1], "done", 4.0, "")
+    said = re.sub(r"\x1b\[[?\d;]*[A-Za-z]|\r", "", written.getvalue())
+    lines = [line.strip() for line in said.splitlines() if "..." not in line]
+    assert [line for line in lines if line[:2] in ("1/", "2/", "3/")][-3:] == [
+        "1/3  [kept]  kept from an earlier run",
+        "3/3  [b]  failed  cell [1]: broken",
+        "2/3  [a]  done in 4 s",
+    ]
+    assert ("2/3  [a] ...  10 s to 20 s left" in said) != is_terminal
