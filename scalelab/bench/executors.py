@@ -215,8 +215,9 @@ class DaskExecutor:
     def _feed(self, worker: _Worker) -> None:
         """Get to know a worker, then give it point after point, until it or the run is over."""
         try:
-            worker.facts = self._client.run(introduce, workers=[worker.address])[worker.address]
-            worker.why_not = differs(worker.facts["code"], self._code)
+            facts = self._client.run(introduce, workers=[worker.address])[worker.address]
+            worker.why_not = differs(facts["code"], self._code)
+            worker.facts = facts
         except Exception as error:  # whatever can go wrong on another machine
             worker.why_not = f"it cannot run points: {error}"
         worker.is_known.set()
@@ -268,8 +269,11 @@ class DaskExecutor:
                 if not self._is_there(worker):
                     raise _Lost("is gone")
                 if sent.done():
-                    with suppress(distributed.TimeoutError):  # it was lost on its way here
+                    try:
                         return sent.result(timeout=_PATIENCE_S)
+                    except distributed.TimeoutError:  # lost on its way here; or else the point's own
+                        if sent.status == "error":
+                            raise
         except _Lost:
             raise
         except Exception as error:

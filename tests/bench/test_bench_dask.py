@@ -26,7 +26,6 @@ from dask_cluster import Cluster, run_cluster, wait_for
 
 from scalelab.bench import load_suite, remote, run_suite
 from scalelab.bench.executors import ATTEMPTS, open_executor
-from scalelab.bench.keys import code_hash
 from scalelab.bench.point import PointResult, Task
 from scalelab.core.errors import ConfigError, RunFailed
 from scalelab.core.processes import is_alive
@@ -34,6 +33,7 @@ from scalelab.core.records import RecordStore, RunRecord
 
 pytest.importorskip("distributed")
 PRETEND = Path(__file__).with_name("dask_pretend.py")
+OURS, OTHER = "c" * 64, "f" * 64
 slow = pytest.mark.slow
 
 
@@ -41,6 +41,14 @@ slow = pytest.mark.slow
 def cluster(tmp_path) -> Iterator[Cluster]:
     with run_cluster(tmp_path) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def pretending(cluster, monkeypatch) -> Cluster:
+    """The cluster of workers that only pretend; they and we have the code `OURS`."""
+    monkeypatch.setattr("scalelab.bench.executors.code_hash", lambda: OURS)
+    monkeypatch.setenv("PRETEND_CODE", OURS)
+    return cluster
 
 
 def task(folder: Path, name: str = "p", **parameters) -> Task:
@@ -57,7 +65,7 @@ def task(folder: Path, name: str = "p", **parameters) -> Task:
         folder=str(folder),
         stem=name,
         produces=[],
-        run={"id": "i", "round": 0, "place": 0, "pair": "", "key": "k", "code": code_hash()},
+        run={"id": "i", "round": 0, "place": 0, "pair": "", "key": "k", "code": OURS},
     )
 
 
@@ -178,11 +186,11 @@ def begun_and_ended(futures) -> dict[str, list[tuple[float, float]]]:
 
 
 @slow
-def test_workers_run_one_point_at_a_time_and_all_of_them_at_once(cluster, tmp_path):
-    cluster.add_worker("left", threads=3, preload=PRETEND).add_worker("right", threads=3, preload=PRETEND)
-    cluster.wait_for_workers(2)
+def test_workers_run_one_point_at_a_time_and_all_of_them_at_once(pretending, tmp_path):
+    pretending.add_worker("left", threads=3, preload=PRETEND).add_worker("right", threads=3, preload=PRETEND)
+    pretending.wait_for_workers(2)
     go = tmp_path / "go"
-    with open_executor(cluster.address) as executor, open_executor(cluster.address) as other:
+    with open_executor(pretending.address) as executor, open_executor(pretending.address) as other:
         assert executor.slots == 2
         futures = [
             each.submit(task(tmp_path, f"p{n}", wait=str(go), touch=str(tmp_path / f"mark{n}")))
@@ -197,12 +205,12 @@ def test_workers_run_one_point_at_a_time_and_all_of_them_at_once(cluster, tmp_pa
 
 
 @slow
-def test_a_group_stays_on_one_worker_in_order_and_moves_together_when_it_is_lost(cluster, tmp_path):
+def test_a_group_stays_on_one_worker_in_order_and_moves_together_when_it_is_lost(pretending, tmp_path):
     for name in ("a", "b", "c"):
-        cluster.add_worker(name, preload=PRETEND)
-    cluster.wait_for_workers(3)
+        pretending.add_worker(name, preload=PRETEND)
+    pretending.wait_for_workers(3)
     go = tmp_path / "go"
-    with open_executor(cluster.address) as executor:
+    with open_executor(pretending.address) as executor:
         before = [executor.submit(task(tmp_path, f"x{n}"), group="pair") for n in range(4)]
         home = {on(ended) for ended in before}
         assert len(home) == 1
@@ -215,7 +223,7 @@ def test_a_group_stays_on_one_worker_in_order_and_moves_together_when_it_is_lost
         alone = [executor.submit(task(tmp_path, f"z{n}")) for n in range(4)]
         assert all(on(ended) for ended in alone)  # the others go on meanwhile
         wait_for((tmp_path / "y0").exists)
-        cluster.workers[home.pop()].send_signal(signal.SIGKILL)
+        pretending.workers[home.pop()].send_signal(signal.SIGKILL)
         go.touch()
         assert len({on(ended) for ended in after}) == 1
         spans = [record_of(ended.result()).metric("from_to").values for ended in after]
@@ -226,9 +234,9 @@ def test_a_group_stays_on_one_worker_in_order_and_moves_together_when_it_is_lost
 
 
 @slow
-def test_a_point_that_ends_every_worker_has_failed_and_the_others_go_on(cluster, tmp_path):
-    cluster.add_worker("phoenix", nanny=True, preload=PRETEND).wait_for_workers(1)
-    with open_executor(cluster.address) as executor:
+def test_a_point_that_ends_every_worker_has_failed_and_the_others_go_on(pretending, tmp_path):
+    pretending.add_worker("phoenix", nanny=True, preload=PRETEND).wait_for_workers(1)
+    with open_executor(pretending.address) as executor:
         deadly = executor.submit(task(tmp_path, "deadly", die=True))
         harmless = executor.submit(task(tmp_path, "harmless"))
         failed = record_of(deadly.result(120))
@@ -241,38 +249,38 @@ def test_a_point_that_ends_every_worker_has_failed_and_the_others_go_on(cluster,
 
 
 @slow
-def test_a_worker_that_cannot_run_points_gets_no_more_of_them(cluster, tmp_path, monkeypatch):
+def test_a_worker_that_cannot_run_points_gets_no_more_of_them(pretending, tmp_path, monkeypatch):
     monkeypatch.setenv("PRETEND_FULL_DISK", "1")
-    cluster.add_worker("full", preload=PRETEND).wait_for_workers(1)
+    pretending.add_worker("full", preload=PRETEND).wait_for_workers(1)
     monkeypatch.delenv("PRETEND_FULL_DISK")
-    with open_executor(cluster.address) as executor:
+    with open_executor(pretending.address) as executor:
         futures = [executor.submit(task(tmp_path, f"p{n}")) for n in range(3)]
         assert "No space left" in wait_for(executor.refused)["full"]
-        cluster.add_worker("fit", preload=PRETEND)
+        pretending.add_worker("fit", preload=PRETEND)
         assert {on(ended) for ended in futures} == {"fit"}
 
 
 @slow
-def test_a_worker_of_other_code_is_refused_with_both_hashes(cluster, tmp_path, monkeypatch):
-    monkeypatch.setenv("PRETEND_OTHER_CODE", "1")
-    cluster.add_worker("old", preload=PRETEND).wait_for_workers(1)
-    with pytest.raises(ConfigError) as refused, open_executor(cluster.address):
+def test_a_worker_of_other_code_is_refused_with_both_hashes(pretending, tmp_path, monkeypatch):
+    monkeypatch.setenv("PRETEND_CODE", OTHER)
+    pretending.add_worker("old", preload=PRETEND).wait_for_workers(1)
+    with pytest.raises(ConfigError) as refused, open_executor(pretending.address):
         pass
     assert "worker old" in refused.value.message
-    assert f"its code is {'f' * 12}, the runner's {code_hash()[:12]}" in refused.value.message
+    assert f"its code is {OTHER[:12]}, the runner's {OURS[:12]}" in refused.value.message
 
 
 @slow
-def test_a_worker_that_comes_later_is_used_unless_its_code_differs(cluster, tmp_path, monkeypatch):
-    cluster.add_worker("one", preload=PRETEND).wait_for_workers(1)
+def test_a_worker_that_comes_later_is_used_unless_its_code_differs(pretending, tmp_path, monkeypatch):
+    pretending.add_worker("one", preload=PRETEND).wait_for_workers(1)
     go = tmp_path / "go"
-    with open_executor(cluster.address) as executor:
+    with open_executor(pretending.address) as executor:
         busy = executor.submit(task(tmp_path, "busy", wait=str(go)))
-        monkeypatch.setenv("PRETEND_OTHER_CODE", "1")
-        cluster.add_worker("old", preload=PRETEND)
+        monkeypatch.setenv("PRETEND_CODE", OTHER)
+        pretending.add_worker("old", preload=PRETEND)
         wait_for(executor.refused)
-        monkeypatch.delenv("PRETEND_OTHER_CODE")
-        cluster.add_worker("two", preload=PRETEND)
+        monkeypatch.setenv("PRETEND_CODE", OURS)
+        pretending.add_worker("two", preload=PRETEND)
         assert on(executor.submit(task(tmp_path, "next"))) == "two"
         assert list(executor.refused()) == ["old"]
         go.touch()
@@ -283,11 +291,11 @@ def test_a_worker_that_comes_later_is_used_unless_its_code_differs(cluster, tmp_
 
 
 @slow
-def test_the_end_of_the_scheduler_ends_the_run_and_says_so(cluster, tmp_path):
-    cluster.add_worker("w", preload=PRETEND).wait_for_workers(1)
-    with open_executor(cluster.address) as executor:
+def test_the_end_of_the_scheduler_ends_the_run_and_says_so(pretending, tmp_path):
+    pretending.add_worker("w", preload=PRETEND).wait_for_workers(1)
+    with open_executor(pretending.address) as executor:
         futures = [executor.submit(task(tmp_path, f"p{n}", wait=str(tmp_path / "never"))) for n in range(2)]
-        cluster.scheduler.send_signal(signal.SIGKILL)
+        pretending.scheduler.send_signal(signal.SIGKILL)
         for ended in futures:
             with pytest.raises(RunFailed, match=r"scheduler at .* is gone"):
                 ended.result(90)
@@ -296,12 +304,12 @@ def test_the_end_of_the_scheduler_ends_the_run_and_says_so(cluster, tmp_path):
 
 
 @slow
-def test_points_wait_for_a_worker_but_not_for_ever(cluster, tmp_path, monkeypatch):
+def test_points_wait_for_a_worker_but_not_for_ever(pretending, tmp_path, monkeypatch):
     monkeypatch.setattr("scalelab.bench.executors._PATIENCE_S", 3.0)
-    cluster.add_worker("w", preload=PRETEND).wait_for_workers(1)
-    with open_executor(cluster.address) as executor:
+    pretending.add_worker("w", preload=PRETEND).wait_for_workers(1)
+    with open_executor(pretending.address) as executor:
         waiting = executor.submit(task(tmp_path, "p", wait=str(tmp_path / "never")))
-        cluster.workers["w"].send_signal(signal.SIGKILL)
+        pretending.workers["w"].send_signal(signal.SIGKILL)
         with pytest.raises(RunFailed, match="no worker is left") as failure:
             waiting.result(60)
     assert "the same command goes on" in failure.value.hint
@@ -309,9 +317,10 @@ def test_points_wait_for_a_worker_but_not_for_ever(cluster, tmp_path, monkeypatc
 
 LEAVE = """
 import time
-from scalelab.bench.executors import open_executor
+from scalelab.bench import executors
 from scalelab.bench.point import Task
-with open_executor({address!r}) as executor:
+executors.code_hash = lambda: {code!r}
+with executors.open_executor({address!r}) as executor:
     executor.submit(Task(**{plain!r}))
     time.sleep(600)
 """
@@ -320,10 +329,10 @@ with open_executor({address!r}) as executor:
 @slow
 @pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
 @pytest.mark.skipif(sys.platform == "win32", reason="only on systems with signals")
-def test_a_worker_stops_a_point_when_its_runner_is_gone(cluster, tmp_path, how):
-    cluster.add_worker("w", preload=PRETEND).wait_for_workers(1)
+def test_a_worker_stops_a_point_when_its_runner_is_gone(pretending, tmp_path, how):
+    pretending.add_worker("w", preload=PRETEND).wait_for_workers(1)
     point = task(tmp_path, "p", touch=str(tmp_path / "begun"), wait=str(tmp_path / "never"))
-    script = LEAVE.format(address=cluster.address, plain=asdict(point))
+    script = LEAVE.format(address=pretending.address, plain=asdict(point), code=OURS)
     runner = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
     try:
         wait_for((tmp_path / "begun").exists)
@@ -332,7 +341,7 @@ def test_a_worker_stops_a_point_when_its_runner_is_gone(cluster, tmp_path, how):
     finally:
         runner.kill()
         runner.wait()
-    with open_executor(cluster.address) as executor:  # it gets the worker only when the first point let go
+    with open_executor(pretending.address) as executor:  # it gets the worker only when the first point let go
         assert on(executor.submit(task(tmp_path, "q"))) == "w"
 
 
