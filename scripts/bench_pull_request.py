@@ -27,6 +27,8 @@ from scalelab.bench.road import read_claims
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "<!-- scalelab bench -->"
 """by which the comment is found again"""
+LONGEST = 60_000
+"""characters of a comment; GitHub takes 65,536"""
 WORDS = {0: "nothing got worse", 1: "a claim broke", 4: "a point failed", 5: "**worse**"}
 MILDEST = (0, 5, 1, 4)
 """any other exit code is graver than these"""
@@ -135,7 +137,7 @@ def say(code: int) -> str:
 
 
 def page(outcomes: Sequence[Outcome], commit: str) -> str:
-    """Return the comment: verdicts first, the tables folded behind them."""
+    """Return the comment: verdicts first, then the tables."""
     lines = [MARK, f"## Benchmarks against {commit[:12]}", ""]
     for one in outcomes:
         lines += [f"- {one.suite}: {say(one.code)}"]
@@ -144,7 +146,8 @@ def page(outcomes: Sequence[Outcome], commit: str) -> str:
         lines += ["", "constraints.txt differs from the base's: both sides ran with the head's packages."]
     for one in outcomes:
         if one.text:
-            lines += ["", f"<details><summary>{one.suite}</summary>", "", one.text, "", "</details>"]
+            _, _, table = one.text.partition("\n")  # its own heading says B against A
+            lines += ["", f"### {one.suite}: the head (B) against the base (A)", table]
     return "\n".join(lines) + "\n"
 
 
@@ -169,7 +172,10 @@ def post(number: str, body: Path) -> None:
         if ids
         else ["--method", "POST", comments]
     )
-    content = json.dumps({"body": body.read_text(encoding="utf-8")})
+    text = body.read_text(encoding="utf-8")
+    if len(text) > LONGEST:
+        text = text[:LONGEST] + "\n\nCut here: the job's artifacts have it whole.\n"
+    content = json.dumps({"body": text})
     subprocess.run(["gh", "api", *where, "--input", "-"], input=content, text=True, check=True)
 
 
