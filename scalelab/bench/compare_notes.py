@@ -8,24 +8,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from scalelab.bench.row import Pair, reference_of
 from scalelab.core.machine import machine_key
 from scalelab.core.records import RunRecord
+from scalelab.core.units import format_bytes
 
 APART = 0.10
 """reference times of two machines of one kind that differ by more are those of two machines"""
 
 
 def different_places(pairs: Sequence[Pair], *, is_in_turn: bool = False) -> list[str]:
-    """Return why the two sides count as run on different machines; empty: they ran on one.
+    """Return why the two sides count as run on different machines; empty: each round's ran on one.
 
     Machines of one kind cannot be told apart by their facts: there the reference workload decides, unless
     both sides ran in turn, where a machine that slows down slows both.
     """
-    records = [record for pair in pairs for record in pair]
-    facts = {machine_key(record.machine): record for record in records}
-    workers = {str(record.run.get("worker", "")) for record in records} if is_in_turn else set()
-    if len(facts) > 1 or len(workers) > 1:
-        names = dict.fromkeys(_machine(record) for record in facts.values())
-        if len(names) < 2:
-            names = dict.fromkeys([*names, *sorted(workers)])
+    apart = [pair for pair in pairs if _place(pair[0], is_in_turn) != _place(pair[1], is_in_turn)]
+    if apart:
+        records = [record for pair in apart for record in pair]
+        facts = {machine_key(record.machine): record for record in records}
+        workers = {str(record.run.get("worker", "")) for record in records}
+        names = [_machine(record) for record in facts.values()]
+        if len(set(names)) < len(names):  # they differ in what a person would not look at
+            names = [f"{name}, {key[:6]}" for name, key in zip(names, facts, strict=True)]
+        names += sorted(filter(None, workers)) if len(facts) == 1 else []
         return [
             f"more than one machine ({'; '.join(names)}): times and rates are compared as multiples of the "
             "reference workload, which is not the points' own work: small differences prove little"
@@ -89,9 +92,14 @@ def notes_of(pairs: Mapping[str, Sequence[Pair]], broken: Sequence[RunRecord]) -
     return notes
 
 
+def _place(record: RunRecord, with_worker: bool) -> tuple[str, str]:
+    return machine_key(record.machine), str(record.run.get("worker", "")) if with_worker else ""
+
+
 def _machine(record: RunRecord) -> str:
     facts = record.machine
-    return f"{facts.get('cpu', 'unknown processor')}, {facts.get('cores', '?')} cores"
+    memory = f", {format_bytes(facts['ram_bytes'])}" if facts.get("ram_bytes") else ""
+    return f"{facts.get('cpu', 'unknown processor')}, {facts.get('cores', '?')} cores{memory}"
 
 
 def _median_reference(records: Iterable[RunRecord]) -> float:

@@ -1,6 +1,7 @@
 """B against A: what is called better, worse or the same, on which basis, and what a gate makes of it."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,6 +161,22 @@ def test_times_of_another_reference_workload_are_none():
     b = rounds(times(), machine=THERE)
     b = [replace(each, run={**each.run, "reference": "reference-0"}) for each in b]
     assert "run it again" in only_row(rounds(times()), b).why
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (
+            {"ram_bytes": 8 * 2**30},
+            {"ram_bytes": 16 * 2**30},
+            r"here, 2 cores, 8.00 GiB; here, 2 cores, 16.0 GiB\)",
+        ),
+        ({"flags": []}, {"flags": ["amx_int8"]}, r"\(here, 2 cores, \w{6}; here, 2 cores, \w{6}\)"),
+    ],
+)
+def test_a_note_shows_in_what_two_machines_differ(one, other, said):
+    sides = [results(rounds(times(), machine={**HERE, **facts})) for facts in (one, other)]
+    assert re.search(said, compare_results(*sides).notes[0])
 
 
 @pytest.mark.parametrize(("slower", "is_same"), [(1.08, True), (1.2, False), (1 / 1.2, False)])
@@ -351,6 +368,15 @@ def test_a_pair_of_which_one_side_failed_has_no_row_and_is_said():
         (),
         ("s/y stands in a pair and never succeeded: nothing to compare",),
     )
+
+
+def test_a_pair_that_moved_to_another_worker_as_a_whole_is_still_compared_raw():
+    sides = paired()
+    for side in sides:
+        for number in (4, 5, 6, 7):
+            side[number] = replace(side[number], machine=THERE, run={**side[number].run, "worker": "two"})
+    found = compare_pairs(results(*sides))
+    assert (found.is_same_machine, found.rows[0].basis) == (True, "raw")
 
 
 def test_a_folder_without_pairs_says_so():
