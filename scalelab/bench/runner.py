@@ -135,7 +135,8 @@ class _Run:
         self._running: dict[Future[PointResult], tuple[int, float]] = {}
         self._place = 0
         toml = suite.path.read_bytes()
-        (folder / "suite.toml").write_bytes(toml)
+        if suite.path.resolve() != folder / "suite.toml":
+            (folder / "suite.toml").write_bytes(toml)
         self._of_all = {
             "id": uuid.uuid4().hex,
             "code": code_hash(),
