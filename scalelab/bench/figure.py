@@ -102,8 +102,15 @@ def list_rows(plot: Any, rows: Sequence[str], *, end: int = 26) -> None:
     plot.update_yaxes(
         type="category", autorange="reversed", automargin=True, categoryorder="array",
         categoryarray=list(rows), tickvals=list(rows),
-        ticktext=[row if len(row) <= end else row[: end - 1] + "…" for row in rows],
+        ticktext=[cut(row, end) for row in rows],
     )  # fmt: skip
+
+
+def cut(name: str, end: int = 26) -> str:
+    """Shorten a name to `end` characters; of a matrix's point the values stay, which tell it apart."""
+    if len(name) > end and "[" in name:
+        name = "…" + name[name.index("[") :]
+    return name if len(name) <= end else name[: end - 1] + "…"
 
 
 def bars(names: Sequence[str], heights: Sequence[float]) -> Any:

@@ -46,7 +46,7 @@ def ratio_figure(comparison: Comparison) -> Figure | None:
     plot.add_vline(x=1, line={"dash": "dash", "color": GREY})
     names = [_name(row) for row in drawn]
     plot.update_xaxes(title="B / A, times", nticks=6)
-    list_rows(plot, names, end=34)
+    list_rows(plot, names, end=28)
     more = f" The first {ROWS} of {len(rows)} are drawn." if len(rows) > ROWS else ""
     told = ", ".join(f"{_name(row)} {row.ratio.median:.3f} ({row.change.value})" for row in drawn[:20])
     return Figure(
@@ -66,4 +66,4 @@ def ratio_figure(comparison: Comparison) -> Figure | None:
 
 
 def _name(row: Row) -> str:
-    return f"{row.subject} {row.metric}"
+    return f"{row.subject.split('/', 1)[-1]}: {row.quantity.label}"

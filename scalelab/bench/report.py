@@ -10,12 +10,14 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, NamedTuple
 
+from scalelab.bench.compare_text import counted, table_of
 from scalelab.bench.doubts import doubts_table
 from scalelab.bench.measured import Measured, read_suites
 from scalelab.bench.method import machine_lines, method_section
 from scalelab.bench.ratio_figure import ratio_figure
 from scalelab.bench.results import Results, read_results
 from scalelab.bench.road_figures import gain_figure, suite_figures
+from scalelab.bench.row import Change
 from scalelab.bench.rung_figures import rung_figures
 from scalelab.bench.tables import Table, suite_tables
 from scalelab.core.lazy import require
@@ -142,6 +144,7 @@ _STEPS_LEAD = (
     "A value with an interval is a median with its 95 % interval (of fewer than six values: all of them) and "
     "their number. A dash: not measured."
 )
+_LABELLED = "prose labelled"
 _WRITTEN_LEAD = "As its notebook wrote it, with its own intervals."
 
 
@@ -196,17 +199,29 @@ def _compared(comparison: Comparison | None, number: _Counter) -> list[Section]:
     for word, names in (("the baseline", comparison.only_a), ("this run", comparison.only_b)):
         notes += [f"only {word} has {', '.join(names[:20])}"] if names else []
     told = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-    table = comparison.table()
-    body = (
-        _table(table, lead="A is the baseline, B is this run; a ratio is B / A with its 95 % interval.")
-        + (f"<ul>{told}</ul>" if told else "")
-        + number.draw([ratio_figure(comparison)])
+    rows = comparison.rows
+    changed = [row for row in rows if row.change in (Change.BETTER, Change.WORSE)]
+    lead = (
+        f"A is the baseline, B is this run. Of {len(rows)} metrics: {counted(rows)}. A ratio is B / A with "
+        "its 95 % interval."
     )
-    return [Section(table.title, body)]
+    body = (
+        f'<section><h2>B against A</h2><p class="lead">{html.escape(lead)}</p>'
+        + (f"<ul>{told}</ul>" if told else "")
+        + "</section>"
+        + number.draw([ratio_figure(comparison)])
+        + (
+            _table(table_of(changed, name="changed", title="Better and worse"), kind=_LABELLED)
+            if changed
+            else ""
+        )
+        + _table(table_of(rows, title="Every metric of both"), is_folded=True)
+    )
+    return [Section("B against A", body)]
 
 
 def _doubts(table: Table | None) -> list[Section]:
-    return [] if table is None else [Section("Not certain", _table(table, kind="prose labelled"))]
+    return [] if table is None else [Section("Not certain", _table(table, kind=_LABELLED))]
 
 
 def _busy_warning(points: Sequence[Measured]) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from scalelab.bench.figure import Dot, dot_figure
+from scalelab.bench.figure import PALETTE, Dot, dot_figure
 from scalelab.bench.measured import Measured
 from scalelab.bench.pareto import pareto_figure
 from scalelab.bench.quantities import quantity
 from scalelab.bench.spread import Spread
+from scalelab.bench.views import parameter_figure, varied_parameters
 from scalelab.core.page import Figure
 from scalelab.core.units import format_money
 
@@ -27,7 +28,7 @@ def suite_figures(points: Sequence[Measured]) -> list[Figure]:
     """Return the figures that the points allow; a figure without data is left out."""
     makers = (latency_figure, throughput_figure, accuracy_figure, cost_figure, pareto_figure)
     found = [figure for maker in makers if (figure := maker(points)) is not None]
-    return [*found, *family_figures(points)]
+    return [*found, *lever_figures(points), *family_figures(points)]
 
 
 def gain_figure(points: Sequence[Measured]) -> Figure | None:
@@ -84,7 +85,7 @@ def throughput_figure(points: Sequence[Measured]) -> Figure | None:
     """Predictions, training images or requests per second."""
     dots = _dots(points, "throughput")
     lead = "Dots of one colour count the same thing: compare within a colour."
-    return dot_figure("Throughput", lead, dots, "throughput") if dots else None
+    return dot_figure("Throughput", lead, dots, "throughput") if len(dots) > 1 else None
 
 
 def accuracy_figure(points: Sequence[Measured]) -> Figure | None:
@@ -103,7 +104,7 @@ def accuracy_figure(points: Sequence[Measured]) -> Figure | None:
 def cost_figure(points: Sequence[Measured]) -> Figure | None:
     """Rupees and dollars per million."""
     dots = _dots(points, "inr_per_million")
-    if not dots:
+    if len(dots) < 2:
         return None
     usd = {point.title: point.spreads.get("usd_per_million") for point in points}
     return dot_figure(
@@ -118,6 +119,40 @@ def cost_figure(points: Sequence[Measured]) -> Figure | None:
             for dot in dots
         ],
     )
+
+
+def lever_figures(points: Sequence[Measured]) -> list[Figure]:
+    """Draw rate and p95 of a matrix over its first number: a line for each choice of the other parameters."""
+    matrices: dict[str, list[Measured]] = {}
+    for point in points:
+        name, bracket, _ = point.newest.subject.partition("[")
+        if bracket and point.rounds:
+            matrices.setdefault(name, []).append(point)
+    figures = []
+    for name, members in matrices.items():
+        varied = varied_parameters(members)
+        numbers = [lever for lever in varied if _are_numbers(members, lever)]
+        if not numbers:
+            continue
+        others = [lever for lever in varied if lever != numbers[0]]
+        for metric, label in (("throughput", "throughput"), ("latency_p95", "p95")):
+            held = [point for point in members if metric in point.spreads]
+            dots = [Dot(point.title, _choice(point, others), point.spreads[metric]) for point in held]
+            if len(held) > 2 and len({dot.series for dot in dots}) <= len(PALETTE):
+                places = [point.newest.parameters[numbers[0]] for point in held]
+                lead = f"{name.split('/', 1)[-1]}: medians with their intervals."
+                title = f"{label[:1].upper()}{label[1:]} over {numbers[0]}"
+                figures.append(parameter_figure(title, lead, dots, places, numbers[0]))
+    return figures
+
+
+def _are_numbers(points: Sequence[Measured], name: str) -> bool:
+    values = [point.newest.parameters.get(name) for point in points]
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+
+
+def _choice(point: Measured, names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {point.newest.parameters.get(name)}" for name in names)
 
 
 def family_figures(points: Sequence[Measured]) -> list[Figure]:

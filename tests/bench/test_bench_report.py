@@ -9,6 +9,7 @@ import pytest
 from scalelab.bench import build_report
 from scalelab.bench.compare import compare_results
 from scalelab.bench.doubts import doubts_table
+from scalelab.bench.figure import cut
 from scalelab.bench.measured import read_suites
 from scalelab.bench.pareto import pareto_figure, pareto_front
 from scalelab.bench.results import read_results
@@ -150,9 +151,12 @@ def test_a_record_without_a_target_gets_no_line(folder):
 
 
 def test_costs_are_in_rupees_and_dollars():
-    priced = record("a", metric("inr_per_million", "INR", 95), metric("usd_per_million", "USD", 1))
-    (figure,) = [found for found in suite_figures(points_of(priced)) if found.title.startswith("Cost")]
-    assert list(figure.plot.data[0].text) == ["₹95.00 = $1.00"]
+    priced = [
+        record(name, metric("inr_per_million", "INR", 95 * usd), metric("usd_per_million", "USD", usd))
+        for name, usd in (("a", 1), ("b", 2))
+    ]
+    (figure,) = [found for found in suite_figures(points_of(*priced)) if found.title.startswith("Cost")]
+    assert list(figure.plot.data[0].text) == ["₹95.00 = $1.00", "₹190.00 = $2.00"]
 
 
 def test_a_suite_that_is_no_road_gets_its_own_figures_and_no_empty_one():
@@ -161,6 +165,28 @@ def test_a_suite_that_is_no_road_gets_its_own_figures_and_no_empty_one():
     (figure,) = suite_figures(points_of(peers))
     assert figure.title == "Closed rate"
     assert [row[0] for row in figure.rows] == list(names)
+
+
+def test_a_matrix_is_drawn_over_its_number_with_a_line_for_each_other_choice():
+    steps = [
+        RunRecord(
+            f"s/p[workers={workers},broker={broker}]", {"workers": workers, "broker": broker},
+            (metric("throughput", "1/s", 10 * workers),), machine=MACHINE, git="",
+        )
+        for workers in (1, 2, 4)
+        for broker in ("local", "valkey")
+    ]  # fmt: skip
+    figures = {figure.title: figure for figure in suite_figures(points_of(*steps))}
+    lines = figures["Throughput over workers"].plot.data
+    assert [(line.name, line.x, line.y) for line in lines] == [
+        ("broker local", (1, 2, 4), (10, 20, 40)),
+        ("broker valkey", (1, 2, 4), (10, 20, 40)),
+    ]
+
+
+def test_names_of_a_matrix_keep_what_tells_them_apart():
+    names = [f"a service with a long name[workers={n},broker=local]" for n in (1, 2)]
+    assert [cut(name) for name in names] == ["…[workers=1,broker=local]", "…[workers=2,broker=local]"]
 
 
 def test_what_is_not_certain_is_said_with_its_reason():
@@ -206,7 +232,8 @@ def test_a_comparison_stands_on_the_page(tmp_path):
     page = build_report(tmp_path / "b", comparison=comparison).read_text(encoding="utf-8")
     assert "B against A" in page
     assert "What changed" in page
-    assert "better" in page
+    assert "Of 1 metrics: 1 better." in page
+    assert "Better and worse" in page
 
 
 def test_several_folders_become_one_page_beside_the_first(folder, tmp_path):
