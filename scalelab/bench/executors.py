@@ -9,6 +9,7 @@ worker that got the first of them, until that worker is lost; then the rest of t
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ ATTEMPTS = 3
 _PATIENCE_S = 60.0
 """how long points wait for a worker when the last one is gone: a nanny starts a new one"""
 _LOOK_S = 0.5
+log = logging.getLogger("scalelab.bench")
 
 
 @dataclass(eq=False)
@@ -221,6 +223,8 @@ class DaskExecutor:
         except Exception as error:  # whatever can go wrong on another machine
             worker.why_not = f"it cannot run points: {error}"
         worker.is_known.set()
+        if worker.why_not:
+            log.warning("worker %s gets no points: %s", worker.name, worker.why_not)
         while not worker.why_not and (job := self._take(worker)):
             try:
                 job.ended.set_result(unpack(job.task, self._send(worker, job.task)))
@@ -299,7 +303,9 @@ class DaskExecutor:
             if self._failure or not self._is_open:
                 failure = self._failure or RunFailed(f"{job.task.subject} was stopped")
                 job.ended.set_exception(failure)
-            elif len(job.lost) < ATTEMPTS:
+                return
+            log.warning("worker %s %s (it had %s)", worker.name, loss, job.task.subject)
+            if len(job.lost) < ATTEMPTS:
                 self._jobs.insert(0, job)
             else:
                 job.ended.set_result(_failed(job, worker))

@@ -271,7 +271,7 @@ def test_a_worker_of_other_code_is_refused_with_both_hashes(pretending, tmp_path
 
 
 @slow
-def test_a_worker_that_comes_later_is_used_unless_its_code_differs(pretending, tmp_path, monkeypatch):
+def test_a_worker_that_comes_later_is_used_unless_its_code_differs(pretending, tmp_path, monkeypatch, caplog):
     pretending.add_worker("one", preload=PRETEND).wait_for_workers(1)
     go = tmp_path / "go"
     with open_executor(pretending.address) as executor:
@@ -283,6 +283,7 @@ def test_a_worker_that_comes_later_is_used_unless_its_code_differs(pretending, t
         pretending.add_worker("two", preload=PRETEND)
         assert on(executor.submit(task(tmp_path, "next"))) == "two"
         assert list(executor.refused()) == ["old"]
+        assert "worker old gets no points: its code is ffff" in caplog.text
         go.touch()
         assert on(busy) == "one"
 

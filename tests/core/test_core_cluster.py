@@ -22,9 +22,10 @@ def silent_port() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_an_address_where_no_scheduler_answers_is_an_error_soon(silent_port, monkeypatch):
     monkeypatch.setattr("scalelab.core.cluster._ANSWER_S", 0.5)
-    for address in (f"dask://127.0.0.1:{silent_port}", "dask://127.0.0.1:9", "dask://nowhere.invalid:8786"):
+    for address in (f"dask://127.0.0.1:{silent_port}", "dask://127.0.0.1:9"):
         with (
             pytest.raises(ConfigError, match=f"no Dask scheduler answers at {address}"),
             connect(address),
