@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from serve_brokers import Queue, Rabbit, among
+from serve_local_broker import LocalBroker
 
 from scalelab.core.machine import free_port
 from scalelab.core.processes import start, stop_tree
@@ -121,3 +122,11 @@ def serve_both_ways(request, run):
         return run(main())
 
     return go
+
+
+@pytest.fixture
+def broker(tmp_path):
+    """A local broker, with both of its sides in this process."""
+    broker = LocalBroker(tmp_path / "queue")
+    yield broker
+    broker.end()

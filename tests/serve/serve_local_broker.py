@@ -5,7 +5,14 @@ import os
 import threading
 
 from scalelab.core.machine import free_port
-from scalelab.serve.broker import BrokerLimits, Put, open_dead_letters, open_gateway_side, open_worker_side
+from scalelab.serve.broker import (
+    Answer,
+    BrokerLimits,
+    Put,
+    open_dead_letters,
+    open_gateway_side,
+    open_worker_side,
+)
 from scalelab.serve.local.address import Address
 from scalelab.serve.protocol import DONE, NORMAL, Task, answer
 
@@ -70,3 +77,22 @@ class LocalBroker:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def answers_of(deliveries, **fields):
+    return [Answer(delivery, done(delivery.task.task_id, **fields)) for delivery in deliveries]
+
+
+def crash(broker):
+    """End the gateway's side as a kill would, but for the port and the lock, which the system frees."""
+
+    async def end():
+        side = broker.gateway
+        side._listener.workers.clear()  # the dead notice nobody's death
+        side._server.close()
+        side._ticking.cancel()
+        for connection in list(side._listener.connections):
+            connection.close()
+        side._ledger.close()
+
+    broker.run(end())

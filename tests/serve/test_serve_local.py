@@ -8,23 +8,12 @@ import struct
 import threading
 
 import pytest
-from serve_local_broker import LocalBroker, done, make_task
+from serve_local_broker import answers_of, crash, done, make_task
 
 from scalelab.core.errors import ConfigError
 from scalelab.serve.broker import Answer, BrokerAway, BrokerLimits, open_gateway_side, open_worker_side
 from scalelab.serve.local import frames
 from scalelab.serve.local.address import Address
-
-
-@pytest.fixture
-def broker(tmp_path):
-    broker = LocalBroker(tmp_path / "queue")
-    yield broker
-    broker.end()
-
-
-def answers_of(deliveries, **fields):
-    return [Answer(delivery, done(delivery.task.task_id, **fields)) for delivery in deliveries]
 
 
 def test_a_worker_that_waits_is_given_a_task_at_once(broker):
@@ -71,104 +60,6 @@ def test_workers_that_wait_share_what_comes(broker):
     assert [len(found[one]) for one in workers] == [3, 3]
 
 
-@pytest.mark.parametrize(
-    ("run_s", "queued", "sent"),
-    [
-        (0.001, 3, 2),  # one batch, and no full one beside it
-        (0.001, 4, 4),
-        (0.010, 5, 2),  # another worker could have begun it sooner
-        (0.010, 6, 4),
-        (0.200, 9, 2),
-    ],
-)
-def test_a_batch_lies_ready_beside_the_next_where_that_costs_nobody_much(broker, run_s, queued, sent):
-    busy, other = broker.worker("busy"), broker.worker("other")
-    broker.put(make_task(), make_task())
-    first = busy.take(2, 0)
-    tasks = [make_task() for _ in range(queued)]
-    broker.put(*tasks)
-    busy.post(answers_of(first), 2, run_s)
-    assert busy.settle() == 2
-    assert [delivery.task for delivery in other.take(9, 0)] == tasks[sent:]
-    assert [delivery.task for delivery in (*busy.take(2, 0), *busy.take(2, 0))] == tasks[:sent]
-
-
-def test_a_worker_that_has_its_next_batch_does_not_wait_for_the_broker(broker):
-    tasks = [make_task() for _ in range(8)]
-    broker.put(*tasks)
-    worker = broker.worker("w")
-    worker.post(answers_of(worker.take(2, 0)), 2, 0.001)
-    second = worker.take(2, 0)
-    worker._link.receive = None  # nothing is read
-    worker.post(answers_of(second), 2, 0.001)
-    third = worker.take(2, 0)
-    assert [delivery.task for delivery in (*second, *third)] == tasks[2:6]
-    del worker._link.receive
-    assert worker.finish(answers_of(third)) == 2
-    assert broker.health().depth == 2
-
-
-def test_a_dead_worker_s_task_that_lies_ready_runs_alone(broker):
-    broker.put(*[make_task() for _ in range(6)])
-    worker, dying = broker.worker("w"), broker.worker("dying")
-    (lost,) = dying.take(1, 0)
-    worker.post(answers_of(worker.take(1, 0)), 1, 0.001)
-    second = worker.take(1, 0)
-    dying.cut()
-    while not broker.gateway._ledger.table._orphans:
-        pass
-    worker.post(answers_of(second), 1, 0.001)
-    third = worker.take(1, 0)
-    worker.post(answers_of(third), 2, 0.001)
-    assert worker.take_over() == []
-    assert [one.task for one in worker.take(2, 0)] == [lost.task]
-    assert len(worker.take(2, 0)) == 2
-
-
-def test_what_was_posted_as_the_gateway_died_is_stored_by_the_next_call(broker):
-    held_task, other_task = make_task(), make_task()
-    broker.put(held_task)
-    worker = broker.worker("w")
-    held = worker.take(1, 0)
-    crash(broker)
-    with contextlib.suppress(BrokerAway):  # by chance it is seen at once
-        worker.post(answers_of(held), 1, 0.001)
-    with pytest.raises(BrokerAway):
-        worker.take(1, 0)
-    broker.open()
-    broker.put(other_task)
-    assert [delivery.task for delivery in worker.take(1, 0)] == [other_task]
-    assert json.loads(broker.look_up(held_task.task_id)[0])["status"] == "done"
-
-
-def test_what_was_posted_to_a_full_disk_is_stored_when_there_is_room(broker, monkeypatch):
-    broker.put(make_task())
-    worker = broker.worker("w")
-    held = worker.take(1, 0)
-    ledger = broker.gateway._ledger
-
-    def full(*_):
-        raise BrokerAway("it is full", hint="wait")
-
-    with monkeypatch.context() as disk:
-        disk.setattr(ledger, "finish", full)
-        worker.post(answers_of(held), 1, 0.001)
-        with pytest.raises(BrokerAway, match="full"):
-            worker.take(1, 0)
-    assert worker.take(1, 0) == []
-    assert broker.health().depth == 0
-
-
-def test_what_a_leaving_worker_was_given_and_did_not_begin_is_no_attempt(broker):
-    tasks = [make_task() for _ in range(4)]
-    broker.put(*tasks)
-    leaving = broker.worker("leaving")
-    leaving.post(answers_of(leaving.take(2, 0)), 2, 0.001)
-    leaving.leave()
-    found = broker.worker("other").take(9, 0)
-    assert [(delivery.task, delivery.attempt) for delivery in found] == [(task, 1) for task in tasks[2:]]
-
-
 def test_a_dead_worker_s_tasks_go_at_once_to_one_that_waits(broker):
     task = make_task()
     broker.put(task)
@@ -212,21 +103,6 @@ def test_a_worker_keeps_its_tasks_over_a_restart_and_hands_in_its_answers(broker
         "done",
         "done",
     ]
-
-
-def crash(broker):
-    """End the gateway's side as a kill would, but for the port and the lock, which the system frees."""
-
-    async def end():
-        side = broker.gateway
-        side._listener.workers.clear()  # the dead notice nobody's death
-        side._server.close()
-        side._ticking.cancel()
-        for connection in list(side._listener.connections):
-            connection.close()
-        side._ledger.close()
-
-    broker.run(end())
 
 
 def test_a_gateway_that_ends_waits_for_answers_and_gives_out_no_more(broker):
