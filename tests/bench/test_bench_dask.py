@@ -108,6 +108,12 @@ notebook = "n.ipynb"
 name = "{name}"
 marks = {marks}
 """
+PAIR = """
+[[pair]]
+a = "a"
+b = "b"
+rounds = 2
+"""
 
 
 def make_suite(folder: Path, names: list[str]):
@@ -228,6 +234,27 @@ def test_a_group_stays_on_one_worker_in_order_and_moves_together_when_it_is_lost
         assert len({on(ended) for ended in after}) == 1
         spans = [record_of(ended.result()).metric("from_to").values for ended in after]
     assert spans == sorted(spans)
+
+
+@slow
+def test_a_pair_of_a_suite_takes_turns_on_one_worker(pretending, tmp_path, monkeypatch):
+    monkeypatch.setattr("scalelab.bench.runner.code_hash", lambda: OURS)
+    make_suite(tmp_path, ["first", "a", "b", "c", "d"])
+    toml = tmp_path / "suite" / "s.toml"
+    toml.write_text(toml.read_text().replace('produces = ["made.txt"]', "") + PAIR)
+    pretending.add_worker("left", preload=PRETEND).add_worker("right", preload=PRETEND).wait_for_workers(2)
+    with open_executor(pretending.address) as executor:
+        assert run_suite(load_suite(toml), tmp_path / "out", watcher=Silent(), executor=executor).is_complete
+    records = RecordStore(tmp_path / "out" / "records.jsonl").read()
+    ran = Counter((record.subject, record.run["round"]) for record in records)
+    assert ran == Counter(
+        [(f"s/{n}", r) for n in "ab" for r in (0, 1)] + [(f"s/{n}", 0) for n in ("first", *"cd")]
+    )
+    pair = sorted(
+        (record for record in records if record.run["pair"]), key=lambda r: r.metric("from_to").values
+    )
+    assert [record.subject for record in pair] == ["s/a", "s/b", "s/b", "s/a"]
+    assert len({record.run["worker"] for record in pair}) == 1
 
 
 # --- workers that are lost, or do not fit ---
