@@ -80,7 +80,7 @@ def _members(folder: Path, suite: Path | None) -> dict[str, bytes]:
     return {
         **given,
         CODE: json_bytes(_code(records)),
-        **derived(stored, text or b""),
+        **derived(stored, records, text or b""),
     }
 
 

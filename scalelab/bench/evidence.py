@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -29,17 +30,17 @@ _TEXTS_OF_RUN = ("id", "pair", "worker", "key", "code", "tier", "suite", "refere
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def derived(stored: bytes, suite: bytes) -> dict[str, bytes]:
+def derived(stored: bytes, records: Sequence[RunRecord], suite: bytes) -> dict[str, bytes]:
     """Return the members that follow from the records: the same records give the same bytes.
 
     Args:
         stored: the records' file.
+        records: what `parse_records` made of it.
         suite: the suite's; empty: none.
     """
     from scalelab.bench.report import build_report
     from scalelab.bench.tables import report_tables
 
-    records, _ = parse_records(stored)
     title = _toml(suite).get("title")
     with tempfile.TemporaryDirectory(prefix="scalelab-bundle-") as temporary:
         folder = Path(temporary) / "results"  # the page must not depend on where the results lie

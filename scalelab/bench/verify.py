@@ -77,7 +77,7 @@ def verify_bundle(path: Path, *, sha256: str = "") -> Findings:
     notes = [f"{RECORDS}, line {line}: {why}: left out" for line, why in damaged]
     told = read_json(members.get(TABLES, b""))
     is_same_code = isinstance(told, dict) and told.get("code") == drawing_hash()
-    tables, others = _follow(members, told)
+    tables, others = _follow(members, records, told)
     if is_same_code:
         changed += others
     else:
@@ -100,10 +100,12 @@ def _strange(members: Mapping[str, bytes]) -> Iterator[Changed]:
             yield name, "no part of a bundle"
 
 
-def _follow(members: Mapping[str, bytes], told: object) -> tuple[tuple[str, ...], list[Changed]]:
+def _follow(
+    members: Mapping[str, bytes], records: Sequence[RunRecord], told: object
+) -> tuple[tuple[str, ...], list[Changed]]:
     """Return the tables, and the other members, that do not follow from the records."""
     try:
-        anew = derived(members[RECORDS], members.get(SUITE, b""))
+        anew = derived(members[RECORDS], records, members.get(SUITE, b""))
     except Exception as error:  # records of a stranger may break a page in ways that nobody thought of
         why = f"no tables can be made of them ({type(error).__name__}: {plain(str(error))})"
         return _tables_that_differ(told, None) or ("all",), [(RECORDS, why)]
