@@ -63,8 +63,11 @@ def test_every_notebook_is_run_by_a_suite():
     assert used == {path.name for path in NOTEBOOKS}
 
 
-def run_ci(name, folder):
-    """Run a suite as CI does; its wall time is printed, not judged: it belongs to a quiet machine."""
+def run_ci(name, folder, *, counted=("",)):
+    """Run a suite as CI does; return its records by point, after a look at the claims that count something.
+
+    Its wall time is printed, not judged: that belongs to a quiet machine, as do claims about times.
+    """
     started_s = time.monotonic()
     command = [sys.executable, "-m", "scalelab", "bench", "run", str(shipped("benchmarks") / f"{name}.toml")]
     asked = [*command, "--tier", "ci", "--rounds", "1", "--out", str(folder)]
@@ -72,8 +75,8 @@ def run_ci(name, folder):
     assert done.returncode == 0, done.stdout + done.stderr
     sys.stdout.write(f"{name}, tier ci: {time.monotonic() - started_s:.0f} s\n")
     records = RecordStore(folder / "records.jsonl").read()
-    claims = read_claims(records)
-    assert claims
+    claims = [each for each in read_claims(records) if any(word in each["claim"] for word in counted)]
+    assert len(claims) >= len(counted)
     assert [claim for claim in claims if claim["verdict"] != "PASS"] == []
     return {record.subject.partition("/")[2]: record for record in records}
 
@@ -118,3 +121,10 @@ def test_every_lever_of_the_service_is_pulled_and_no_request_is_lost(tmp_path):
     assert changed["broker[broker=embedded:]"]["broker"] == "embedded:"
     assert "worker-2" in found["workers[workers=2]"].notes["memory_bytes"]
     assert "broker" in found["broker[broker=embedded:]"].notes["memory_bytes"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_ladder_makes_a_student_that_is_small_and_still_reads(tmp_path):
+    found = run_ci("ladder", tmp_path, counted=("times smaller", "digit accuracy are lost"))
+    assert set(found) == {"prototype", "ladder", "threshold"}
