@@ -33,8 +33,8 @@ from scalelab.core.ratios import ENOUGH_PAIRS, estimate_ratio
 from scalelab.core.stats import Estimate, compare_paired
 
 TARGET = 0.05
-TRIES = 10
-BLOCKS = ((15, 0.05), (150, 0.005), (300, 0.005))
+TRIES = 5
+BLOCKS = ((15, 0.05), (150, 0.005), (300, 0.005), (1000, 0.005))
 """pairs within a process, and the time of one of their sides [s]"""
 BURN = "from scalelab.core.processes import die_with_parent\ndie_with_parent()\nwhile True: pass"
 SUITE = """
