@@ -200,5 +200,5 @@ def _read(path: Path) -> bytes | None:
 def _other_folders(folder: Path) -> str:
     inside = sorted(path.parent.name for path in folder.glob(f"*/{RECORDS}"))
     if inside:
-        return f"it holds the results of several suites: bundle one of {', '.join(inside)}"
+        return f"there are results in folders below it: bundle one of {', '.join(inside)}"
     return "give a folder that `scalelab bench run` wrote"
