@@ -48,7 +48,7 @@ def _claims(points: Sequence[Measured]) -> Iterator[Doubt]:
         for claim in point.newest.notes.get("claims", ()):
             if claim["verdict"] == "INCONCLUSIVE":
                 what, cure = f"{point.title}: {claim['claim']}", "more rounds, or a quieter machine"
-                yield what, f"measured {claim['detail']}: it could be either", cure
+                yield what, f"measured {claim['detail']}", cure
 
 
 def _knees(points: Sequence[Measured]) -> Iterator[Doubt]:

@@ -23,7 +23,7 @@ from scalelab.bench.tables import Table, suite_tables
 from scalelab.core.lazy import require
 from scalelab.core.page import (
     FOLLOW_THEME,
-    SHOWN,
+    SHOWN_PROSE,
     Figure,
     csv_link,
     csv_table,
@@ -158,7 +158,7 @@ def _table(table: Table, *, kind: str = "numbers", lead: str = "", is_folded: bo
 
 def _claims(points: Sequence[Measured]) -> str:
     claims = [
-        (str(claim["verdict"]), str(claim["claim"]), str(claim["detail"]))
+        (str(claim["verdict"]), point.title, str(claim["claim"]), str(claim["detail"]))
         for point in points
         for claim in point.newest.notes.get("claims", ())
     ]
@@ -166,15 +166,18 @@ def _claims(points: Sequence[Measured]) -> str:
         return ""
     rows = "".join(
         f'<tr><td><b class="{html.escape(verdict.lower())}">{html.escape(verdict)}</b></td>'
-        f"<td>{html.escape(text)}</td><td>{html.escape(detail)}</td></tr>"
-        for verdict, text, detail in claims[:SHOWN]
+        + "".join(f"<td>{html.escape(text)}</td>" for text in rest)
+        + "</tr>"
+        for verdict, *rest in claims[:SHOWN_PROSE]
     )
-    header = ("verdict", "claim", "measured")
+    rest = len(claims) - SHOWN_PROSE
+    more = f'<p class="lead">{rest:,} more are in the CSV.</p>' if rest > 0 else ""
+    header = ("verdict", "step", "claim", "measured")
     head = "".join(f'<th scope="col">{name}</th>' for name in header)
     return (
         "<section><h2>What was claimed, and what came out</h2>"
         f'<div class="scroll"><table class="prose"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>{csv_link('claims', header, claims)}</section>"
+        f"<tbody>{rows}</tbody></table></div>{more}{csv_link('claims', header, claims)}</section>"
     )
 
 

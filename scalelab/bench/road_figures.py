@@ -142,7 +142,7 @@ def lever_figures(points: Sequence[Measured]) -> list[Figure]:
                 places = [point.newest.parameters[numbers[0]] for point in held]
                 lead = f"{name.split('/', 1)[-1]}: medians with their intervals."
                 title = f"{label[:1].upper()}{label[1:]} over {numbers[0]}"
-                figures.append(parameter_figure(title, lead, dots, places, numbers[0]))
+                figures.append(parameter_figure(title, lead, dots, places, numbers[0], axis=label))
     return figures
 
 

@@ -70,12 +70,15 @@ def draw(
     return figure
 
 
-def parameter_figure(title: str, lead: str, dots: Sequence[Dot], places: Sequence[Any], over: str) -> Figure:
+def parameter_figure(
+    title: str, lead: str, dots: Sequence[Dot], places: Sequence[Any], over: str, *, axis: str = ""
+) -> Figure:
     """Return dots over the values of a parameter, joined in order where it is a number.
 
     Args:
         places: the parameter's value of each dot.
         over: its name.
+        axis: what is measured, if the title says more.
     """
     go = require("plotly.graph_objects", extra="bench")
     factor, suffix = scale_of(dots[0].spread.unit, dots[len(dots) // 2].spread.median)
@@ -103,10 +106,12 @@ def parameter_figure(title: str, lead: str, dots: Sequence[Dot], places: Sequenc
         )  # fmt: skip
     unit = "1/s" if suffix == "/s" else suffix.strip()
     plot.update_xaxes(title=over, type="linear" if are_numbers else "category")
-    plot.update_yaxes(title=f"{title} [{unit}]" if unit else title, rangemode="tozero")
+    axis = axis or title
+    plot.update_yaxes(title=f"{axis} [{unit}]" if unit else axis, rangemode="tozero")
     plot.update_layout(showlegend=len({dot.series for dot in dots}) > 1)
+    told = ", ".join(f"{dot.row} {dot.spread}" for dot in dots[:30])
     return Figure(
-        title, lead, plot, f"{title} over {over}.",
+        title, lead, plot, f"{axis} over {over}: {told}.",
         (over, "point", "of", "measured", "n"),
         tuple((str(place), dot.row, dot.series, str(dot.spread), dot.spread.n_text) for place, dot in held),
     )  # fmt: skip

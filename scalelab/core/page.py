@@ -42,6 +42,8 @@ FOLLOW_THEME = """<script>
 """at the end of a page with plots: their ink is that of the page, light or dark, and they fit on paper"""
 SHOWN = 300
 """rows of a table on a page; the CSV has all"""
+SHOWN_PROSE = 100
+"""rows of a table whose cells are sentences"""
 PLAIN_CSV = 64 * 1024
 """bytes of a CSV from which on it is packed"""
 
@@ -105,9 +107,10 @@ def csv_table(
     name: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "numbers"
 ) -> str:
     """Return `html_table` with a link that saves all rows as `name`.csv; of many rows the first are shown."""
-    more = len(rows) - SHOWN
+    shown = SHOWN if kind == "numbers" else SHOWN_PROSE
+    more = len(rows) - shown
     cut = f'<p class="lead">{more:,} more rows are in the CSV.</p>' if more > 0 else ""
-    return html_table(header, rows[:SHOWN], kind=kind) + cut + csv_link(name, header, rows)
+    return html_table(header, rows[:shown], kind=kind) + cut + csv_link(name, header, rows)
 
 
 def csv_link(name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
