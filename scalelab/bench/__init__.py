@@ -1,21 +1,37 @@
-"""The benchmark lab: suites of notebooks, run by papermill, recorded, tabled and plotted."""
+"""The benchmark lab: suites of notebooks, run by papermill; their records compared, plotted and sealed."""
 
 from scalelab.core.lazy import export
 
 __all__ = [
+    "Change",
+    "Comparison",
+    "Findings",
     "Point",
+    "Results",
+    "Row",
     "Suite",
     "SuiteResult",
     "artifacts_folder",
     "build_report",
     "burst_note",
     "claim",
+    "compare_pairs",
+    "compare_results",
+    "explore",
     "knee_metrics",
     "knee_note",
     "latency_metrics",
     "load_suite",
+    "make_bundle",
     "need_artifact",
+    "newest_of",
+    "open_executor",
+    "read_bundle",
+    "read_results",
+    "rounds_of",
     "run_suite",
+    "to_parquet",
+    "verify_bundle",
     "write_record",
 ]
 
@@ -24,7 +40,15 @@ __getattr__ = export(
     {
         "suite": ["Point", "Suite", "load_suite"],
         "runner": ["SuiteResult", "run_suite"],
+        "executors": ["open_executor"],
+        "results": ["Results", "newest_of", "read_results", "rounds_of"],
+        "compare": ["Comparison", "compare_pairs", "compare_results"],
+        "row": ["Change", "Row"],
+        "export": ["to_parquet"],
         "report": ["build_report"],
+        "explorer": ["explore"],
+        "bundle": ["make_bundle", "read_bundle"],
+        "verify": ["Findings", "verify_bundle"],
         "service": ["burst_note", "knee_metrics", "knee_note"],
         "notebook": ["artifacts_folder", "claim", "latency_metrics", "need_artifact", "write_record"],
     },

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import click
 
 from scalelab.cli.lazy_group import LazyGroup
@@ -14,10 +12,6 @@ COMMANDS = (
 """in the order of their use; ``scalelab/cli/bench_NAME.py`` holds ``NAME``"""
 
 
-@click.group(
-    cls=LazyGroup,
-    prefix="scalelab.cli.bench_",
-    names=[name for name in COMMANDS if find_spec(f"scalelab.cli.bench_{name}")],
-)
+@click.group(cls=LazyGroup, prefix="scalelab.cli.bench_", names=list(COMMANDS))
 def bench() -> None:
-    """Run benchmark suites by papermill, and report on them."""
+    """Run suites of notebooks by papermill; report, compare, prove."""
