@@ -10,7 +10,7 @@ LABS ?= my-labs
 BENCH_ARGS ?=
 JOBS ?= 2
 # the longest first, so that the last one to end is short
-LONG := hostile labs grader train compress serve
+LONG := hostile labs bench grader train compress serve
 TEST_FOLDERS := $(LONG) $(filter-out $(LONG) __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
 OUTPUT_SYNC := $(if $(findstring output-sync,$(.FEATURES)),--output-sync=target)
 
