@@ -222,7 +222,7 @@ class _Run:
         """Take the results that are there, or wait a tick for one."""
         done, _ = wait(self._running, timeout=_TICK_S, return_when=FIRST_COMPLETED)
         self._watcher.tick()
-        for future in done:
+        for future in sorted(done, key=lambda one: one.exception() is not None):  # what is good is recorded
             number, began_s = self._running.pop(future)
             visit, seconds = self._visits[number], time.monotonic() - began_s
             result = future.result()

@@ -12,7 +12,7 @@ import pytest
 
 from scalelab.bench import load_suite, run_suite
 from scalelab.bench.point import PointResult, run_block
-from scalelab.core.errors import ResourceError
+from scalelab.core.errors import ResourceError, RunFailed
 from scalelab.core.records import RecordStore, RunRecord
 
 pytestmark = pytest.mark.filterwarnings("default")  # papermill and nbformat warn about their own future
@@ -222,6 +222,22 @@ def test_with_many_slots_needs_and_turns_are_waited_for(again):
     assert set(again(executor, watcher=Watcher(on_tick)).values()) == {"done"}
     assert [batch for batch in batches if batch] == [["train", "x"], ["use", "y"], ["y.r1"], ["x.r1"]]
     assert executor.groups == {name: "x | y" if name[0] in "xy" else "" for name in ALL}
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_what_was_done_as_the_executor_failed_is_recorded(again, tmp_path, lost):
+    executor = Pretend(slots=9, hold=True)
+
+    def on_tick():
+        for number, (future, task) in enumerate(executor.open):
+            if number == lost:
+                future.set_exception(RunFailed("the scheduler is gone", hint="start it again"))
+            else:
+                future.set_result(executor.result(task))
+
+    with pytest.raises(RunFailed):
+        again(executor, watcher=Watcher(on_tick))
+    assert len(records(tmp_path)) == 1
 
 
 def test_a_point_gets_the_files_of_all_that_goes_before(again):
