@@ -234,6 +234,7 @@ def test_what_was_done_as_the_executor_failed_is_recorded(again, tmp_path, lost)
                 future.set_exception(RunFailed("the scheduler is gone", hint="start it again"))
             else:
                 future.set_result(executor.result(task))
+        executor.open.clear()
 
     with pytest.raises(RunFailed):
         again(executor, watcher=Watcher(on_tick))
