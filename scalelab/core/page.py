@@ -69,24 +69,26 @@ def page_style() -> str:
     return resources.files("scalelab.core").joinpath("page.css").read_text(encoding="utf-8")
 
 
-def figure_section(number: int, figure: Figure, *, height: int | None = None) -> str:
+def figure_section(number: int, figure: Figure, *, height: int | None = None, has_csv: bool = True) -> str:
     """Return a figure as HTML: title, lead, plot with its alternative text, and the numbers, folded.
 
     Args:
         number: one of its own for each figure of a page.
         height: of the plot [px], instead of the figure's own.
+        has_csv: offer the numbers as a file; without, the section holds no link.
     """
     style_plot(figure.plot, height or figure.height)
     plot = figure.plot.to_html(
         full_html=False, include_plotlyjs=False, div_id=f"plot-{number}", default_width="100%",
         config={"displaylogo": False, "responsive": True},
     )  # fmt: skip
+    numbers = csv_table(figure.title, figure.header, figure.rows) if has_csv else ""
     return (
         f'<section><div class="keep"><h2>{html.escape(figure.title)}</h2>'
         f'<p class="lead">{html.escape(figure.lead)}</p>'
         f'<div class="plot" role="img" aria-label="{html.escape(figure.alt, quote=True)}">{plot}</div></div>'
         "<details><summary>The numbers</summary>"
-        f"{csv_table(figure.title, figure.header, figure.rows)}</details></section>"
+        f"{numbers or html_table(figure.header, figure.rows)}</details></section>"
     )
 
 

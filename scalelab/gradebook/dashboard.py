@@ -47,7 +47,7 @@ def write_dashboard(book: Classbook, out: Path) -> Path:
             tiles=_tiles(book),
             notes=_notes(book),
             figures="\n".join(
-                figure_section(number, figure, height=_height(figure.title, len(items)))
+                figure_section(number, figure, height=_height(figure.title, len(items)), has_csv=False)
                 for number, figure in enumerate(figures)
             ),
             misconceptions=_misconceptions(book),
