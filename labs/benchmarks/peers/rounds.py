@@ -203,7 +203,8 @@ def _knee(door: Door, seen: Seen, start_per_s: float, effort: Effort, seed: int)
             _settle(door)
         return is_held
 
-    return find_knee(holds, start_per_s)
+    # twice, since what disturbs the machine for a moment would end the search far below the knee
+    return find_knee(lambda rate: holds(rate) or holds(rate), start_per_s)
 
 
 def _settle(door: Door, most_s: float = 15.0) -> None:
