@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from scalelab.bench.measured import read_suites
 from scalelab.bench.results import Results, read_results
 from scalelab.bench.tables import report_tables
 from scalelab.bench.views import NOTHING, POINT, draw, metrics_of, varied_parameters
-from scalelab.core.lazy import is_installed, require
+from scalelab.core.lazy import require
 from scalelab.core.page import Figure, html_table, write_whole
+from scalelab.core.shell import can_show_widgets
 
 
 def explore(source: Path | str = ".") -> Any:
@@ -28,7 +28,7 @@ def explore(source: Path | str = ".") -> Any:
         DataError: there are no records.
     """
     results = read_results(Path(source))
-    return explorer_box(results) if _can_show_widgets() else PlainTables(results)
+    return explorer_box(results) if can_show_widgets() else PlainTables(results)
 
 
 class PlainTables:
@@ -133,11 +133,3 @@ def _output(figure: Figure) -> dict[str, Any]:
     else:
         bundle = {"application/vnd.plotly.v1+json": json.loads(figure.plot.to_json())}
     return {"output_type": "display_data", "data": {**bundle, "text/plain": figure.alt}, "metadata": {}}
-
-
-def _can_show_widgets() -> bool:
-    """Tell whether a kernel with ipywidgets runs us, and ``SCALELAB_PLAIN=1`` does not forbid them."""
-    if os.environ.get("SCALELAB_PLAIN", "") not in {"", "0"} or "IPython" not in sys.modules:
-        return False
-    shell = sys.modules["IPython"].get_ipython()
-    return shell is not None and hasattr(shell, "kernel") and is_installed("ipywidgets")

@@ -7,11 +7,12 @@ in light and dark, in a narrow window, and where style sheets are stripped.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
+
+from scalelab.core.shell import running_shell
 
 TONES = {
     "good": ("#1a7f37", "26,127,55"),
@@ -79,12 +80,6 @@ class Card:
         return self.text
 
     __str__ = __repr__
-
-
-def running_shell() -> Any:
-    """Return the IPython shell that runs us, or None in plain Python."""
-    module = sys.modules.get("IPython")
-    return module.get_ipython() if module is not None else None
 
 
 def make_card(

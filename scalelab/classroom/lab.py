@@ -17,6 +17,7 @@ from scalelab.classroom.questions import Question, recall, with_unit
 from scalelab.classroom.results import ShownResult
 from scalelab.classroom.waiting import waiting
 from scalelab.core.errors import ConfigError, UserError, did_you_mean
+from scalelab.core.shell import can_show_widgets
 from scalelab.grading import Answers, Check, CheckResult, Outcome, draw_seed, load_checks, run_check
 from scalelab.grading.expectations import describe
 from scalelab.grading.limits import printed
@@ -286,7 +287,7 @@ class Lab:
             return cards.make_card("info", "predicted", title, told).show()
         in_unit = f" in {asked.unit}" if asked.unit else ""
         sure = f"you would bet {round(10 * CONFIDENCE)} in 10 that the value lies in the interval"
-        has_form = asked.range is not None and widgets.can_show_widgets()
+        has_form = asked.range is not None and can_show_widgets()
         either = "Move the sliders and commit, or run" if has_form else "Run"
         told = f"Your guess{in_unit}, and an interval: {sure}."
         typed = f"{either} `lab.predict({name!r}, guess=..., low=..., high=...)` with your three numbers."

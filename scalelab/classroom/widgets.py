@@ -6,27 +6,15 @@ Where widgets do not render (nbmake, papermill, GitHub's viewer) the card above 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from scalelab.classroom import cards
-from scalelab.core.lazy import is_installed
-
 STEPS = 200
 """positions of a slider"""
 WIDE = 30.0
 """a range over this factor is divided by ratios instead of differences"""
-
-
-def can_show_widgets() -> bool:
-    """Tell whether a kernel with ipywidgets runs us, and ``SCALELAB_PLAIN=1`` does not forbid them."""
-    if os.environ.get("SCALELAB_PLAIN", "") not in {"", "0"}:
-        return False
-    shell = cards.running_shell()
-    return shell is not None and hasattr(shell, "kernel") and is_installed("ipywidgets")
 
 
 def positions(low: float, high: float) -> list[float]:

@@ -17,6 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from scalelab.core.table_cells import safe_cell
+
 BLUE, ORANGE, GREEN, RED, GREY = "#3b7dd8", "#d9822b", "#2a9d6f", "#c8433f", "#8a8f98"
 """of plots, on light and dark paper"""
 FOLLOW_THEME = """<script>
@@ -156,23 +158,17 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """
     into = io.StringIO()
     csv.writer(into, lineterminator="\n").writerows(
-        [cell if cell[:1].isalnum() or not _is_formula(cell) else "'" + cell for cell in row]
-        for row in (header, *rows)
+        [cell if _is_number(cell) else safe_cell(cell) for cell in row] for row in (header, *rows)
     )
     return into.getvalue().replace("\r", " ")  # which would end a line
 
 
-_FORMULA_STARTS = set("=+-@＝＋－＠")
-
-
-def _is_formula(cell: str) -> bool:
-    if cell.lstrip()[:1] not in _FORMULA_STARTS:
-        return False
+def _is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:
-        return True
-    return False
+        return False
+    return True
 
 
 def write_whole(path: Path, text: str) -> Path:

@@ -2,12 +2,11 @@
 
 from scalelab.core.lazy import export
 
-__all__ = ["listed_names", "merge_marks", "read_classbook", "safe_cell", "write_gradebook"]
+__all__ = ["listed_names", "merge_marks", "read_classbook", "write_gradebook"]
 
 __getattr__ = export(
     __name__,
     {
-        "table_cells": ["safe_cell"],
         "classbook": ["listed_names", "read_classbook"],
         "written": ["merge_marks"],
         "writing": ["write_gradebook"],

@@ -10,11 +10,11 @@ from string import Template
 
 from scalelab.core.lazy import require
 from scalelab.core.page import FOLLOW_THEME, figure_section, html_table, page_style, write_whole
+from scalelab.core.table_cells import plain_text, visible_id
 from scalelab.gradebook.class_figures import EXTRA, TASK_FIGURES, class_figures
 from scalelab.gradebook.classbook import Classbook
 from scalelab.gradebook.item_analysis import FEWEST, analyse_items
 from scalelab.gradebook.similarity import FEWEST_SHARED, LEAST, common_limit, similar_pairs
-from scalelab.gradebook.table_cells import plain_text, visible_id
 from scalelab.grading.checks import COMES_AFTER, Outcome
 
 SHOWN = 20

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from scalelab.core.table_cells import plain_text, safe_cell, visible_id
 from scalelab.gradebook.classbook import Classbook, Entry
-from scalelab.gradebook.table_cells import plain_text, safe_cell, visible_id
 from scalelab.gradebook.table_files import write_table
 
 MOODLE_LIMIT = 100

@@ -14,10 +14,10 @@ from string import Template
 from typing import Any
 
 from scalelab.core.page import page_style, write_whole
+from scalelab.core.table_cells import plain_text, visible_id
 from scalelab.gradebook.classbook import NO_SUBMISSION, Classbook, Entry
 from scalelab.gradebook.page_names import page_names
 from scalelab.gradebook.rubric import Question
-from scalelab.gradebook.table_cells import plain_text, visible_id
 from scalelab.grading.checks import COMES_AFTER, Outcome
 
 FOLDER = "feedback"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scalelab.core.errors import DataError
 from scalelab.core.page import write_whole
-from scalelab.gradebook.table_cells import original_cell, safe_cell
+from scalelab.core.table_cells import original_cell, safe_cell
 
 SIZE_LIMIT = 256 * 1024 * 1024
 """bytes of a table that is read"""

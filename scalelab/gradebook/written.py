@@ -8,10 +8,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from scalelab.core.errors import DataError, did_you_mean
+from scalelab.core.table_cells import EXCEL_LIMIT, plain_text, visible_id
 from scalelab.gradebook.classbook import Classbook, Entry, read_classbook
 from scalelab.gradebook.marks import Mark, answer_id, append_marks, read_marks
 from scalelab.gradebook.rubric import Criterion, Question
-from scalelab.gradebook.table_cells import EXCEL_LIMIT, plain_text, visible_id
 from scalelab.gradebook.table_files import Row, Table, read_table, write_table
 
 NAME = "written.csv"

@@ -8,6 +8,7 @@ import pytest
 
 from scalelab.bench.spread import spread_of
 from scalelab.bench.tables import Table, report_tables
+from scalelab.core.page import csv_text
 from scalelab.core.records import RunRecord, metric
 
 MACHINE = {"cpu": "c", "cores": 2}
@@ -113,3 +114,13 @@ def test_the_same_records_give_the_same_tables():
         record("s/a", metric("throughput", "1/s", source.random()), run={"round": n}) for n in range(9)
     ]
     assert report_tables(records) == report_tables(list(records))
+
+
+@pytest.mark.parametrize("cell", ["=1+1", " =1", "\u200b=1", "\t@x", "＝1", "-a"])
+def test_a_csv_holds_no_formula_however_it_is_hidden(cell):
+    assert csv_text(("a",), [(cell,)]).splitlines()[1].lstrip('"').startswith("'")
+
+
+@pytest.mark.parametrize("cell", ["-1.5", "+2", "1e3", "3 ms"])
+def test_numbers_of_a_csv_stay_numbers(cell):
+    assert csv_text(("a",), [(cell,)]).splitlines()[1] == cell

@@ -12,7 +12,8 @@ import pytest
 from scalelab.classroom import Ledger
 from scalelab.classroom.calibration import calibration_html, calibration_line
 from scalelab.classroom.predictions import Prediction
-from scalelab.classroom.widgets import can_show_widgets, positions, prediction_form
+from scalelab.classroom.widgets import positions, prediction_form
+from scalelab.core.shell import can_show_widgets
 
 
 def prediction(measured, low=0.0, high=2.0, name="p"):

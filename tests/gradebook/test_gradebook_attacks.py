@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from gradebook_classes import HIDDEN_VALUE, check_row, graded, not_graded, write_results
 
+from scalelab.core.table_cells import original_cell, plain_text, safe_cell, visible_id
 from scalelab.gradebook import merge_marks, write_gradebook
 from scalelab.gradebook.page_names import page_names
-from scalelab.gradebook.table_cells import original_cell, plain_text, safe_cell, visible_id
 
 FORMULAS = (
     "=cmd|'/c calc'!A1", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1+1", "＠SUM(A1)", " =1+1",
