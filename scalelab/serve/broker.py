@@ -172,7 +172,10 @@ class WorkerSide(Protocol):
     """A broker as a worker sees it."""
 
     def take(self, max_tasks: int, wait_s: float) -> list[Delivery]:
-        """Return what is queued, up to `max_tasks`; wait up to `wait_s` for the first."""
+        """Return what is queued, up to `max_tasks`; wait up to `wait_s` for the first.
+
+        Where others work too, a broker may leave them their share.
+        """
 
     def take_over(self) -> list[Delivery]:
         """Return at most one task that a dead worker held; those with too many attempts are buried."""
@@ -180,7 +183,7 @@ class WorkerSide(Protocol):
     def finish(self, answers: Sequence[Answer]) -> int:
         """Store, announce and acknowledge answers; return how many were the first for their task."""
 
-    def post(self, answers: Sequence[Answer], max_tasks: int, run_s: float) -> None:
+    def post(self, answers: Sequence[Answer], max_tasks: int, run_s: float, wait_s: float = 0.0) -> None:
         """Do what `finish` does, perhaps later, and have tasks at hand for the next `take`.
 
         Answers that were posted are kept until they are stored. What goes wrong with them is raised by the
@@ -191,6 +194,8 @@ class WorkerSide(Protocol):
             max_tasks: how many the worker can begin now; under load it may be given as many again, to lie
                 ready beside them.
             run_s: how long its last run of the model took; beside a long run, a round trip is nothing.
+            wait_s: how long it will wait for the first of them, if none is queued: the next `take` may do so
+                without a question of its own.
         """
 
     def settle(self) -> int:

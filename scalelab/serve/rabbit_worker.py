@@ -59,7 +59,7 @@ class RabbitWorkerSide:
         """Store, announce and acknowledge answers; return how many were the first for their task."""
         return self._run(self._finish(answers)) if answers else 0
 
-    def post(self, answers: Sequence[Answer], max_tasks: int, run_s: float) -> None:
+    def post(self, answers: Sequence[Answer], max_tasks: int, run_s: float, wait_s: float = 0.0) -> None:
         """Do what `finish` does."""
         self.finish(answers)
 

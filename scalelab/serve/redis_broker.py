@@ -144,8 +144,8 @@ class RedisWorkerSide:
         """Store, announce and acknowledge answers; return how many were the first for their task."""
         return int(self._call(FINISH, *self._finish_args(answers))) if answers else 0
 
-    def post(self, answers: Sequence[Answer], max_tasks: int, run_s: float) -> None:
-        """Do what `finish` does, and take the next tasks in the same round trip."""
+    def post(self, answers: Sequence[Answer], max_tasks: int, run_s: float, wait_s: float = 0.0) -> None:
+        """Do what `finish` does, and take the next tasks in the same round trip, if there are any."""
         if self._extra or not max_tasks:
             self.finish(answers)
             return

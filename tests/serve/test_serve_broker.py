@@ -31,9 +31,10 @@ def test_a_task_arrives_whole_and_in_order(queue):
 
 def test_two_workers_never_take_the_same_task(queue):
     queue.put(*[task() for _ in range(10)])
+    one, other = queue.worker("w1"), queue.worker("w2")
     taken = []
-    for name in ("w1", "w2"):
-        taken += queue.worker(name).take(6, 0)
+    while batch := [*one.take(6, 0), *other.take(6, 0)]:
+        taken += batch
     assert len({delivery.task.task_id for delivery in taken}) == len(taken) == 10
 
 

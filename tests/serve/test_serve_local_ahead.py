@@ -14,21 +14,42 @@ from scalelab.serve.broker import BrokerAway
     [
         (0.001, 3, 2),  # one batch, and no full one beside it
         (0.001, 4, 4),
-        (0.010, 5, 2),  # another worker could have begun it sooner
+        (0.010, 2, 1),  # the other worker has its share
+        (0.010, 5, 2),  # it could have begun the rest sooner
         (0.010, 6, 4),
         (0.200, 9, 2),
     ],
 )
 def test_a_batch_lies_ready_beside_the_next_where_that_costs_nobody_much(broker, run_s, queued, sent):
-    busy, other = broker.worker("busy"), broker.worker("other")
+    busy = broker.worker("busy")
     broker.put(make_task(), make_task())
     first = busy.take(2, 0)
+    broker.worker("other")
     tasks = [make_task() for _ in range(queued)]
     broker.put(*tasks)
     busy.post(answers_of(first), 2, run_s)
     assert busy.settle() == 2
-    assert [delivery.task for delivery in other.take(9, 0)] == tasks[sent:]
-    assert [delivery.task for delivery in (*busy.take(2, 0), *busy.take(2, 0))] == tasks[:sent]
+    assert broker.health().in_flight == sent
+    assert [delivery.task for _ in range(0, sent, 2) for delivery in busy.take(2, 0)] == tasks[:sent]
+
+
+def test_the_reply_to_answers_waits_for_the_next_task_where_the_worker_would(broker):
+    worker, later = broker.worker("w"), make_task()
+    broker.put(make_task())
+    worker.post(answers_of(worker.take(2, 0)), 2, 0.001, 20.0)
+    while not broker.gateway._listener.waiting:
+        pass
+    broker.put(later)
+    assert [delivery.task for delivery in worker.take(2, 20.0)] == [later]
+    assert broker.health().in_flight == 1
+
+
+def test_a_reply_that_waited_for_nothing_says_that_answers_are_stored(broker):
+    worker = broker.worker("w")
+    broker.put(make_task())
+    worker.post(answers_of(worker.take(2, 0)), 2, 0.001, 0.05)
+    assert worker.settle() == 1
+    assert worker.take(2, 0) == []
 
 
 def test_a_worker_that_has_its_next_batch_does_not_wait_for_the_broker(broker):

@@ -38,7 +38,7 @@ class ListBroker:
     def settle(self):
         self.calls.append("settle")
 
-    def post(self, answers, max_tasks, run_s):
+    def post(self, answers, max_tasks, run_s, wait_s=0.0):
         if self.away:
             self.away -= 1
             raise BrokerAway("away")

@@ -7,7 +7,8 @@ frame, its answers are one, and the reply to these may hold the next batches.
     TAKE       at most how many, and how long to wait for the first [ms]                   -> TASKS
     TAKE_OVER  one task of a dead worker                                                   -> TASKS
     ANSWERS    how many make a batch, whether it can begin one, how long the last took
-               [ms], then the answers (`records.pack_answer`)                              -> TASKS, AWAY
+               [ms], how long to wait for the first task where it can [ms], then the
+               answers (`records.pack_answer`)                                             -> TASKS, AWAY
     GIVE_BACK  after how long [ms], then 16 bytes per task                                 -> TASKS
     BEAT       this worker lives
     BYE        16 bytes per task that was not begun                                        -> TASKS
@@ -24,14 +25,14 @@ from scalelab.serve.broker import DeadLetter, Delivery
 from scalelab.serve.local.table import Entry
 from scalelab.serve.protocol import Task
 
-VERSION = 2
+VERSION = 3
 HELLO, TAKE, TAKE_OVER, ANSWERS, GIVE_BACK, BEAT, BYE, LETTERS, RETRY, DROP = range(10)
 TASKS, REFUSED, AWAY, LIST, COUNT = range(100, 105)
 
 FRAME = struct.Struct(">IB")
 """length of the body, kind"""
 TAKE_BODY = struct.Struct(">HI")
-WANT = struct.Struct(">HBI")
+WANT = struct.Struct(">HBII")
 NUMBER = struct.Struct(">I")
 _TASK = struct.Struct(">BBII")
 """attempt, is it expired, how long it waited [ms], length of the packed task"""

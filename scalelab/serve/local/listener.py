@@ -21,7 +21,7 @@ log = logging.getLogger("scalelab.broker")
 _HELLO_S = 5.0
 """to say who one is; whoever does not is no worker"""
 _MAX_CONNECTIONS = 1024
-_MOMENT_MS, _LONG_RUN_MS = 3, 50
+_MOMENT_MS, _LONG_RUN_MS = 1, 50
 """runs of the model: a round trip is some tenths of a millisecond"""
 
 
@@ -46,25 +46,33 @@ class Listener:
         self.is_draining = False
 
     def dispatch(self) -> None:
-        """Give what is queued to the workers that wait, an equal share to each."""
+        """Give what is queued to the workers that wait, an equal share to each.
+
+        The share of a busy one stays for it: in one batch of all, the last task would be answered no earlier
+        and the first ones later.
+        """
         if self.is_draining:
             return
+        busy = len(self.workers) - len(self.waiting)
         while self.waiting and (ready := self.ledger.table.count_ready(self.clock())):
+            share = -(-ready // (busy + len(self.waiting)))
             name = next(iter(self.waiting))
-            share = -(-ready // len(self.waiting))
             max_tasks = self.waiting.pop(name)
             self.workers[name].give(self.ledger.take(name, min(max_tasks, share)))
 
     def next_for(self, name: str, batch: int, is_idle: bool, run_ms: int) -> list[Any]:
         """Take what a worker that hands in answers is given with the reply.
 
-        What it can begin, it gets. A batch more, to lie ready while that one runs, spares it a round trip. It
-        costs the tasks in it the rest of a run, where another worker could have begun them: so only if there
-        is a batch for each worker, or if a run is over in a moment; and beside a long run it spares nothing.
+        What it can begin, it gets, but for the share of the others. A batch more, to lie ready while that one
+        runs, spares it a round trip. It costs the tasks in it the rest of a run, where another worker could
+        have begun them: so only if there is a batch for each worker. Beside a long run it spares nothing; and
+        where a run is over in a moment, what counts is that batches are full.
         """
         ready = 0 if self.is_draining else self.ledger.table.count_ready(self.clock())
-        count = min(ready, batch) if is_idle else 0
-        enough = batch * (1 if run_ms <= _MOMENT_MS else len(self.workers))
+        is_moment = run_ms <= _MOMENT_MS
+        share = ready if is_moment else -(-ready // len(self.workers))
+        count = min(share, batch) if is_idle else 0
+        enough = batch * (1 if is_moment else len(self.workers))
         if run_ms <= _LONG_RUN_MS and ready - count >= enough:
             count += batch
         return self.ledger.take(name, count) if count else []
@@ -97,6 +105,8 @@ class Connection(asyncio.Protocol):
         self._name = ""
         self._ttl_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._first = 0
+        """of answers that were stored, to be said with the next tasks"""
 
     def connection_made(self, transport: Any) -> None:
         """Wait for its HELLO, for a while."""
@@ -147,10 +157,11 @@ class Connection(asyncio.Protocol):
         """End the connection, without the words a dead worker would cost."""
         self._transport.close()
 
-    def give(self, entries: list[Any], first: int = 0) -> None:
+    def give(self, entries: list[Any]) -> None:
         """Reply with tasks, and with how many answers were the first."""
         self._stop_timer()
-        self._send(frames.pack_tasks(first, entries, self._listener.clock()))
+        self._send(frames.pack_tasks(self._first, entries, self._listener.clock()))
+        self._first = 0
 
     def _handle(self, kind: int, body: bytes) -> None:
         listener = self._listener
@@ -220,10 +231,13 @@ class Connection(asyncio.Protocol):
         listener.waiting[self._name] = max(1, max_tasks)
         listener.dispatch()
         if self._name in listener.waiting:
-            if wait_ms:
-                self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._give_up)
-            else:
-                self._give_up()
+            self._wait(wait_ms)
+
+    def _wait(self, wait_ms: int) -> None:
+        if wait_ms:
+            self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._give_up)
+        else:
+            self._give_up()
 
     def _give_up(self) -> None:
         if self._listener.waiting.pop(self._name, 0):
@@ -231,13 +245,19 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, body: bytes) -> None:
         listener = self._listener
-        batch, is_idle, run_ms = frames.WANT.unpack_from(body)
+        batch, is_idle, run_ms, wait_ms = frames.WANT.unpack_from(body)
         try:
             new = listener.ledger.finish(body, frames.WANT.size)
         except BrokerAway as error:
             self._send(frames.frame(frames.AWAY, error.message.encode()))
             return
-        self.give(listener.next_for(self._name, batch, is_idle, run_ms), len(new))  # first: a worker waits
+        self._first = len(new)
+        entries = listener.next_for(self._name, batch, is_idle, run_ms)
+        if entries or not (batch and is_idle and wait_ms) or listener.is_draining:
+            self.give(entries)  # before others hear of the answers: a worker waits
+        else:
+            listener.waiting[self._name] = batch
+            self._wait(wait_ms)
         listener.announce(new)
 
     def _letters(self, kind: int, body: bytes) -> None:

@@ -30,15 +30,21 @@ class LocalWorkerSide:
         """what each reply brought and was not taken yet; apart, for a dead worker's task is to run alone"""
         self._posted = b""
         """a frame of answers whose reply was not read yet: sent again if it never comes"""
+        self._patience_s = 0.0
+        """how long the reply to what was posted may wait for tasks"""
         self._answered: list[str] = []
         self._asked: Link | None = None
         """owes a reply: whoever reads it sees the end of the connection, and nobody else may read"""
 
     def take(self, max_tasks: int, wait_s: float) -> list[Delivery]:
         """Return what is queued, up to `max_tasks`; wait up to `wait_s` for the first."""
+        has_waited = False
         if not self._ahead:
+            has_waited = self._patience_s > 0
             self.settle()
         if not self._ahead:
+            if has_waited:
+                return []
             body = frames.TAKE_BODY.pack(max_tasks, round(wait_s * 1000))
             self._ahead = [self._ask(frames.frame(frames.TAKE, body), wait_s + REPLY_S)[1]]
         first, *others = self._ahead
@@ -53,16 +59,16 @@ class LocalWorkerSide:
         """Store, announce and acknowledge answers; return how many were the first for their task."""
         first = 0
         for part in _parts(answers):
-            self._hand_in(part, 0, 0.0)
+            self._hand_in(part)
             first += self.settle()
         return first
 
-    def post(self, answers: Sequence[Answer], max_tasks: int, run_s: float) -> None:
+    def post(self, answers: Sequence[Answer], max_tasks: int, run_s: float, wait_s: float = 0.0) -> None:
         """Hand in answers and ask for the next tasks; the reply is read when something is asked again."""
         *before, last = _parts(answers)
         for part in before:
-            self._hand_in(part, 0, 0.0)
-        self._hand_in(last, max_tasks, run_s)
+            self._hand_in(part)
+        self._hand_in(last, max_tasks, run_s, wait_s)
 
     def settle(self) -> int:
         """Wait until what was posted is stored; return how many answers were the first for their task."""
@@ -71,8 +77,8 @@ class LocalWorkerSide:
         with self._lock:
             if self._asked is None:  # the connection broke, or the disk was full
                 self._send(self._posted)
-        first, ahead = self._reply(REPLY_S)
-        self._posted = b""
+        first, ahead = self._reply(REPLY_S + self._patience_s)
+        self._posted, self._patience_s = b"", 0.0
         if ahead:
             self._ahead.append(ahead)
         self._held.difference_update(self._answered)
@@ -112,13 +118,20 @@ class LocalWorkerSide:
                 self._link.close()
                 self._link = None
 
-    def _hand_in(self, answers: Sequence[Answer], max_tasks: int, run_s: float) -> None:
+    def _hand_in(
+        self, answers: Sequence[Answer], max_tasks: int = 0, run_s: float = 0.0, wait_s: float = 0.0
+    ) -> None:
         packed = [pack_answer(done.delivery.receipt, _fit(done), done.dead_letter) for done in answers]
-        want = frames.WANT.pack(max_tasks, not self._ahead, min(frames.MAX_MS, round(run_s * 1000)))
+        is_idle = not self._ahead
+        wait_s = wait_s if is_idle and max_tasks else 0.0
+        want = frames.WANT.pack(
+            max_tasks, is_idle, min(frames.MAX_MS, round(run_s * 1000)), round(wait_s * 1000)
+        )
         data = frames.frame(frames.ANSWERS, want, *packed)
         if data != self._posted:  # else it is said again, after an error
             self.settle()
-            self._posted, self._answered = data, [done.delivery.receipt for done in answers]
+            self._posted, self._patience_s = data, wait_s
+            self._answered = [done.delivery.receipt for done in answers]
         with self._lock:
             if self._asked is None:
                 self._send(data)
