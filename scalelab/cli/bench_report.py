@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from scalelab.cli.browser import show_page
+
 
 @click.command()
 @click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -41,4 +43,4 @@ def report(
         show_table(folder)
     click.echo(f"report: {page}")
     if open_page:
-        click.launch(page.resolve().as_uri())
+        show_page(page)

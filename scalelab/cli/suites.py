@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalelab.cli.browser import show_page
 from scalelab.cli.suite_progress import Progress
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def run_suites(
         own = build_report([folder for _, folder in suites], out=page)
         click.echo(f"\nAll on one page: {own}")
     if open_page:
-        click.launch(own.resolve().as_uri())
+        show_page(own)
     if broken:
         click.secho(f"did not finish: {', '.join(broken)} (the page says why)", fg="red", err=True)
         raise SystemExit(4)
