@@ -27,12 +27,12 @@ def records(tmp_path_factory):
 @pytest.mark.parametrize("subject", ["judge/model", "judge/service"])
 def test_both_instruments_measured_all_three_scenarios(records, subject):
     found = records[subject]
-    for name in ("single_stream_p90", "server_p99", "offline_qps"):
+    for name, rounds in (("single_stream_p90", 1), ("server_p99", 2), ("offline_qps", 1)):
         sides = [found.metric(f"{who}_{name}").values for who in ("loadgen", "ours", "ratio")]
-        assert [len(side) for side in sides] == [1, 1, 1]
-        ((theirs,), (ours,), (ratio,)) = sides
-        assert ratio == pytest.approx(theirs / ours)
-        assert min(theirs, ours) > 0
+        assert [len(side) for side in sides] == [rounds] * 3
+        for theirs, ours, ratio in zip(*sides, strict=True):
+            assert ratio == pytest.approx(theirs / ours)
+            assert min(theirs, ours) > 0
     assert found.metric("loadgen_server_n").values[0] >= 100
     assert set(found.notes["loadgen_says"]) == {"single_stream", "server", "offline"}
 
@@ -43,4 +43,4 @@ def test_one_short_round_is_not_judged(records):
     assert {claim["verdict"] for claim in claims} == {"INCONCLUSIVE"}, claims
     # nothing failed, and where no generator was held up, the one doubt is the number of rounds
     doubts = [claim["detail"] for claim in claims]
-    assert all("needs 6 rounds, has 1" in doubt or "was the bottleneck" in doubt for doubt in doubts), doubts
+    assert all("needs 6 rounds, has" in doubt or "was the bottleneck" in doubt for doubt in doubts), doubts
