@@ -42,5 +42,6 @@ def test_one_short_round_is_not_judged(records):
     assert len(claims) == 6
     assert {claim["verdict"] for claim in claims} == {"INCONCLUSIVE"}, claims
     # nothing failed, and where no generator was held up, the one doubt is the number of rounds
-    doubts = [claim["detail"] for claim in claims]
-    assert all("needs 6 rounds, has" in doubt or "was the bottleneck" in doubt for doubt in doubts), doubts
+    for claim in claims:
+        few = f"needs 6 rounds, has {2 if ': server, ' in claim['claim'] else 1}"
+        assert few in claim["detail"] or "was the bottleneck" in claim["detail"], claim
