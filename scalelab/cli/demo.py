@@ -10,7 +10,7 @@ from scalelab.cli.suites import run_and_show
 
 
 @click.command()
-@click.option("--tier", default="laptop", show_default=True, help="Size: ci (2 minutes) or laptop.")
+@click.option("--tier", default="laptop", show_default=True, help="Size: ci (3 minutes) or laptop.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for results.  [default: runs/demo]")
 @click.option("--fresh", is_flag=True, help="Measure again what is already done.")
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser at the end.")

@@ -10,10 +10,7 @@ from scalelab.bench.road import read_claims
 from scalelab.core.records import RecordStore
 
 pytestmark = pytest.mark.slow
-RUNGS = [
-    "prototype", "accumulation", "ddp", "onnx", "int8", "naive", "decoupled", "naive-int8", "decoupled-int8",
-    "ladder",
-]  # fmt: skip
+RUNGS = ["prototype", "accumulation", "ddp", "onnx", "int8", "naive", "decoupled", "ladder"]
 
 
 @pytest.fixture(scope="module")
