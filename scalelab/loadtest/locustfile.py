@@ -23,6 +23,7 @@ from gevent.queue import Empty, Queue, SimpleQueue
 from locust import User, events, task
 from locust.exception import StopUser
 
+from scalelab.loadtest.alarm import Alarm
 from scalelab.loadtest.outcomes import OK, UNSENT
 from scalelab.loadtest.process import meet, watch, write
 from scalelab.loadtest.recorder import Recorder, buckets
@@ -124,19 +125,21 @@ class Caller(User):
 
     def send_on_schedule(self, send: Any) -> None:
         """Have ``send(connection, intended_s, number)`` called at each arrival; wait for the last one."""
-        senders = Senders(send, SPEC["connections"])
+        arrivals_s = read_arrivals()
+        senders, alarm = Senders(send, SPEC["connections"]), Alarm(len(arrivals_s) / END_S)
         try:
-            self.hand_out(senders)
+            self.hand_out(arrivals_s, senders, alarm)
             senders.join()
         finally:  # its page may end a run in the middle
+            alarm.close()
             gevent.killall(senders.greenlets, block=False)
 
-    def hand_out(self, senders: Senders) -> None:
+    def hand_out(self, arrivals_s: array[float], senders: Senders, alarm: Alarm) -> None:
         """Give each arrival to the senders at the moment it is due."""
-        for number, intended_s in enumerate(read_arrivals()):
+        for number, intended_s in enumerate(arrivals_s):
             wait_s = intended_s - RECORDER.now()
             if wait_s > 0:
-                gevent.sleep(wait_s)
+                alarm.sleep(wait_s)
             elif number % 64 == 63:
                 gevent.sleep(0)  # a generator that is behind must still let its greenlets run
             lag_s = RECORDER.now() - intended_s
