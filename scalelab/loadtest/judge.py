@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from scalelab.core.errors import ConfigError
+from scalelab.core.ratios import estimate_ratio
 from scalelab.core.records import Metric, metric
-from scalelab.core.stats import PairedRatio, Verdict, paired_ratio, percentile
+from scalelab.core.stats import Estimate, PairedRatio, Verdict, percentile
 from scalelab.loadtest.arrivals import check_positive
 from scalelab.loadtest.driver import load_result, plan_open, run_closed
 from scalelab.loadtest.generator import generate, merge
@@ -171,9 +172,22 @@ def judge(
             if on_round is not None:
                 on_round(len(theirs) + len(ours))
     failures = sum((Counter(one.failures) for one in [*theirs, *ours]), Counter[str]())
-    ratio = paired_ratio([one.value for one in theirs], [one.value for one in ours], seed=seed)
+    ratio = ratio_of([one.value for one in theirs], [one.value for one in ours])
     limited = sum(one.is_limited for one in [*theirs, *ours])
     return Agreement(scenario, ratio, tuple(theirs), dict(failures), limited)
+
+
+def ratio_of(theirs: Sequence[float], ours: Sequence[float]) -> PairedRatio:
+    """Return the paired ratio of both sides' results, with `core.ratios`' interval: rounds are few.
+
+    Where a result is 0 or infinite (a p99 of requests without an answer), the interval holds everything.
+    """
+    with np.errstate(all="ignore"):
+        pairs = np.divide(theirs, ours).tolist()
+        minimums = float(np.divide(min(theirs), min(ours)))
+    has_all = all(0 < pair < np.inf for pair in pairs)
+    ratio = estimate_ratio(pairs) if has_all else Estimate(float(np.median(pairs)), 0.0, np.inf, len(pairs))
+    return PairedRatio(ratio, minimums, tuple(theirs), tuple(ours))
 
 
 @dataclass(frozen=True)

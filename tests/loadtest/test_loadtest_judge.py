@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from scalelab.cli import main
 from scalelab.core.errors import ConfigError
-from scalelab.core.stats import Verdict, paired_ratio
+from scalelab.core.ratios import estimate_ratio
+from scalelab.core.stats import Verdict
 from scalelab.loadtest import Target, judge, loadgen, loadgen_child
 from scalelab.loadtest.judge import Agreement, Reading, chance, markdown
 from scalelab.loadtest.loadgen import LoadgenResult, ModelPlan, ServicePlan
@@ -27,7 +28,7 @@ def result(**changes):
 
 
 def agreement(ratios, *, scenario="server", failures=(), limited=0, **changes):
-    ratio = paired_ratio([0.02 * r for r in ratios], [0.02] * len(ratios))
+    ratio = judge.ratio_of([0.02 * r for r in ratios], [0.02] * len(ratios))
     rounds = tuple(result(scenario=scenario, **changes) for _ in ratios)
     return Agreement(scenario, ratio, rounds, dict(failures), limited)
 
@@ -36,8 +37,8 @@ def agreement(ratios, *, scenario="server", failures=(), limited=0, **changes):
     ("found", "verdict", "said"),
     [
         (agreement([0.98, 1.0, 1.01, 1.02, 1.0, 0.99]), Verdict.PASS, "n = 6 rounds"),
-        (agreement([1.2, 1.21, 1.22, 1.2, 1.19, 1.2]), Verdict.FAIL, "1.200"),
-        (agreement([0.8, 0.81, 0.82, 0.8, 0.79, 0.8]), Verdict.FAIL, "0.800"),
+        (agreement([1.2, 1.21, 1.22, 1.2, 1.19, 1.2]), Verdict.FAIL, "1.203"),
+        (agreement([0.8, 0.81, 0.82, 0.8, 0.79, 0.8]), Verdict.FAIL, "0.803"),
         (agreement([1.0, 1.0, 1.3, 1.3, 1.0, 1.3]), Verdict.INCONCLUSIVE, "more or longer rounds"),
         (agreement([1.0] * 5), Verdict.INCONCLUSIVE, "needs 6 rounds, has 5"),
         (agreement([1.0] * 6, failures={"HTTP 500": 3}), Verdict.INCONCLUSIVE, r"HTTP 500 \(3\)"),
@@ -55,6 +56,13 @@ def test_a_lower_limit_is_as_far_as_the_upper_one():
     assert agreement([edge] * 6).verdict(0.1) is Verdict.PASS
     assert agreement([1 / edge] * 6).verdict(0.1) is Verdict.PASS
     assert agreement([edge - 1e-4] * 6).verdict(0.1) is Verdict.FAIL
+
+
+def test_the_interval_is_that_of_few_pairs_unless_one_has_no_value():
+    ratios = [0.9, 1.0, 1.1, 1.05, 0.95, 1.3]
+    assert agreement(ratios).ratio.ratio == estimate_ratio([0.02 * r / 0.02 for r in ratios])
+    for odd in (0.0, float("inf"), float("nan")):
+        assert agreement([1.0] * 5 + [odd]).verdict(0.1) is Verdict.INCONCLUSIVE
 
 
 def test_arrivals_of_its_own_are_said():
